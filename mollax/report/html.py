@@ -1,0 +1,377 @@
+"""One self-contained HTML page about a run: what came out, how to read it, and how to get it again.
+
+Figures are inline SVG whose images are embedded; style is inline; there is no script and a content policy
+forbids every request, so the page can be mailed, archived and opened offline. All text that comes from
+outside (names, paths, notes, config) is escaped.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from mollax.report import plots
+from mollax.report.table import (
+    as_float,
+    decimal,
+    evaluations_of,
+    headline,
+    html_class_table,
+    html_rows,
+    html_table,
+    interval,
+    main_evaluation,
+    percent,
+)
+
+MAX_SKIPPED = 200
+MAX_RELIABILITY = 9
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1f2328; --muted: #656d76; --line: #d0d7de; --paper: #ffffff;
+  --page: #f6f8fa; --blue: #0072b2; --orange: #d55e00; --green: #009e73; --sky: #56b4e9; }
+@media (prefers-color-scheme: dark) { :root {
+  --ink: #e6edf3; --muted: #9aa4af; --line: #3a424c; --paper: #161b22; --page: #0d1117;
+  --blue: #58b0e6; --orange: #f0883e; --green: #3fc99b; --sky: #4a9fd0; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--ink);
+  font: 16px/1.55 system-ui, "Segoe UI", Roboto, sans-serif; }
+main { max-width: 1040px; margin: 0 auto; padding: 24px 16px 64px; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 4px; overflow-wrap: anywhere; }
+h2 { font-size: 1.2rem; margin: 36px 0 10px; }
+.sub, figcaption, .small { color: var(--muted); font-size: .9rem; }
+.lead { font-size: 1.12rem; margin: 18px 0; max-width: 52em; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px;
+  margin: 18px 0; }
+.card, figure, .panel { background: var(--paper); border: 1px solid var(--line); border-radius: 10px;
+  padding: 14px 16px; }
+.card b { display: block; font-size: 1.6rem; line-height: 1.2; font-weight: 600; }
+figure { margin: 0 0 16px; }
+figcaption { margin-top: 10px; max-width: 62em; }
+.scroll { overflow-x: auto; }
+.scroll svg { display: block; max-width: none; height: auto; }
+@media (min-width: 900px) { .scroll svg { max-width: 100%; } }
+svg text { font-family: system-ui, "Segoe UI", Roboto, sans-serif !important; }
+table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 6px 10px; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
+.scroll table { min-width: 720px; }
+.panel > p:first-child { margin-top: 0; }
+th:first-child, td:first-child { text-align: left; min-width: 11em; overflow-wrap: anywhere; }
+th { color: var(--muted); font-weight: 500; vertical-align: bottom; }
+tr:last-child > td { border-bottom: 0; }
+td small { display: block; color: var(--muted); white-space: nowrap; }
+td:first-child small { white-space: normal; }
+.heat { background: rgb(213 94 0 / calc(var(--e) * .65)); }
+pre { overflow-x: auto; background: var(--page); border: 1px solid var(--line); border-radius: 8px;
+  padding: 10px 12px; font: .85rem/1.5 ui-monospace, Menlo, Consolas, monospace; margin: 8px 0; }
+details { margin: 10px 0; }
+summary { cursor: pointer; color: var(--blue); }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 18px; margin: 0; }
+dt { color: var(--muted); } dd { margin: 0; overflow-wrap: anywhere; }
+footer { margin-top: 40px; color: var(--muted); font-size: .85rem; }
+@media print { figure, .panel, .card { break-inside: avoid; } }
+"""
+
+_CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+_GLOSSARY = (
+    ("Error", "share of images whose most probable class is the wrong one."),
+    (
+        "NLL",
+        "negative log-likelihood, in nats: minus the mean logarithm of the probability given to the true "
+        "class. "
+        "A confident mistake costs most; lower is better.",
+    ),
+    (
+        "Brier",
+        "mean squared distance between the stated probabilities and the truth: 1 for the true class, else 0.",
+    ),
+    (
+        "ECE",
+        "expected calibration error: group images by stated confidence, compare each group's confidence "
+        "with the share it got right, and average the gaps by group size. 0 means that of all answers given "
+        "with 80 % "
+        "confidence, 80 % are right.",
+    ),
+    ("Adaptive ECE", "the same with groups of equal size in place of equal width."),
+    (
+        "Temperature scaling",
+        "dividing all logits by one number T, chosen on validation images. It never changes the error, only "
+        "how "
+        "sure the classifier says it is: T above 1 makes it more modest.",
+    ),
+    (
+        "95 % interval",
+        "how far the number could move if other test images of the same kind had been drawn; "
+        "it does not cover another training run.",
+    ),
+)
+
+
+def write_report(
+    path: str | Path,
+    *,
+    config: Mapping[str, Any],
+    results: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    samples: Mapping[str, Any] | None = None,
+    mistakes: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes `report_html(...)` to `path` in one move: readers see the old page or the new one, never half.
+
+    Raises:
+      FileNotFoundError: if the folder of `path` does not exist.
+      ValueError: if `results` holds no evaluation.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"The report goes to {path}, but the folder {path.parent} does not exist; create it first."
+        )
+    page = report_html(config=config, results=results, history=history, samples=samples, mistakes=mistakes)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        draft.write_text(page, encoding="utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def report_html(
+    *,
+    config: Mapping[str, Any],
+    results: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    samples: Mapping[str, Any] | None = None,
+    mistakes: Mapping[str, Any] | None = None,
+) -> str:
+    """The page as a string; the same input gives the same bytes.
+
+    Args:
+      config: the run's configuration as nested plain dicts.
+      results: the content of `results.json`; "evaluations" must not be empty, the rest may be missing.
+      history: the rows of `metrics.jsonl`.
+      samples: what `plots.mollified_grid` takes; None leaves the figure out.
+      mistakes: what `plots.mistake_grid` takes; None leaves the figure out.
+
+    Raises:
+      ValueError: if `results` holds no evaluation.
+    """
+    evaluations = evaluations_of(results)
+    main_name, _ = main_evaluation(results)
+    title = str(results.get("name", "run"))
+    lead = " ".join(headline(results)).replace(" %", "\u00a0%").replace(" = ", "\u00a0=\u00a0")
+    body = [
+        f"<header><h1>{escape(title)}</h1><p class='sub'>{escape(_subtitle(results))}</p></header>",
+        f"<p class='lead'>{escape(lead)}</p>",
+        _cards(results),
+        "<h2>Results</h2>",
+        f"<div class='panel'><div class='scroll'>{html_table(results)}</div>{_TABLE_NOTE}</div>",
+        _glossary(),
+        _figure_block(
+            "stress", plots.stress_bars(evaluations), "Error, NLL and ECE of every test", _STRESS_CAPTION
+        ),
+        "<h2>Can its confidence be trusted?</h2>",
+        _reliability(evaluations, main_name),
+    ]
+    if mistakes is not None:
+        figure = plots.mistake_grid(mistakes)
+        body += ["<h2>What it gets wrong</h2>"]
+        body += [_figure_block("mistakes", figure, "Misclassified images", _MISTAKE_CAPTION)]
+    if classes := html_class_table(results):
+        body += [f"<h2>Class by class</h2><div class='panel scroll'>{classes}</div>"]
+    body += ["<h2>Training</h2>"]
+    if samples is not None:
+        body += [_figure_block("samples", plots.mollified_grid(samples), "Mollified images", _SAMPLE_CAPTION)]
+    body += [_figure_block("training", plots.training_curves(history), "Training curves", _TRAINING_CAPTION)]
+    body += [_data(results), _run(config, results)]
+    version = escape(str(results.get("mollax", "")))
+    return (
+        "<!DOCTYPE html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
+        f'<meta http-equiv="Content-Security-Policy" content="{_CONTENT_POLICY}">\n'
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
+        f"<title>{escape(title)} – mollax report</title>\n<style>{_STYLE}</style>\n</head>\n<body><main>\n"
+        + "\n".join(part for part in body if part)
+        + f"\n<footer>Written by mollax {version}. Every number here is in results.json and metrics.jsonl "
+        "beside this page.</footer>\n</main></body>\n</html>\n"
+    )
+
+
+_TABLE_NOTE = "<p class='small'>Lower is better in every column but n. Small print: 95 % intervals.</p>"
+_STRESS_CAPTION = (
+    "Shorter bars are better. The bar is the value on all images of a test, the thin stroke its 95 % "
+    "interval, and the ring the value after temperature scaling (the error does not change). A classifier "
+    "that copes with noise and blur keeps the lower bars close to the first."
+)
+_RELIABILITY_CAPTION = (
+    "Images are grouped by how sure the classifier said it was (horizontal). The blue bar is the share of "
+    "the group it got right; the dashed diagonal is where that share equals the stated confidence. The "
+    "orange stroke is the gap between the two: reaching up from the bar means too sure, reaching down "
+    "into it too modest. Pale: fewer than 10 images, mostly chance. Below, the share of images in each "
+    "group. Before temperature scaling."
+)
+_MISTAKE_CAPTION = (
+    "Test images that were misclassified, the most confident mistakes first: what each is, what the "
+    "classifier said, and how sure it was. Look for wrong labels and for classes that a person would "
+    "confuse too."
+)
+_SAMPLE_CAPTION = (
+    "What the network sees while it learns. Each training image gets one role: left as it is, noise, or "
+    "blur, of a strength t between 0 and 1. The less is left to recognize, the less of the label stays "
+    "on the true class (blue bar); the rest is spread over the classes (tempered labels drop it), so "
+    "that doubt in the image becomes doubt in the answer."
+)
+_TRAINING_CAPTION = (
+    "Values against training steps. Training values are measured on mollified images with softened labels "
+    "and usually lie above the validation values, which are measured on images as they are. In long "
+    "runs a line is the mean of a block of steps and the band its range."
+)
+
+
+def _subtitle(results: Mapping[str, Any]) -> str:
+    data = results.get("data") or {}
+    parts = [f"data {data['name']}"] if data.get("name") else []
+    if data.get("class_names"):
+        parts.append(f"{len(data['class_names']):,} classes")
+    if results.get("parameters") is not None:
+        parts.append(f"{int(results['parameters']):,} parameters")
+    if results.get("step") is not None:
+        parts.append(f"step {int(results['step']):,}")
+    return " · ".join(parts)
+
+
+def _cards(results: Mapping[str, Any]) -> str:
+    name, main = main_evaluation(results)
+    bounds, scaled = main.get("interval") or {}, main.get("scaled") or {}
+    cards = [
+        ("Error", f"{percent(main.get('error'))} %", interval(bounds.get("error"), scale=100.0)),
+        ("NLL", decimal(main.get("nll"), 3), interval(bounds.get("nll"), digits=3)),
+        ("ECE", f"{percent(main.get('ece'))} %", interval(bounds.get("ece"), scale=100.0)),
+    ]
+    if scaled:
+        cards.append(
+            (
+                "ECE after scaling",
+                f"{percent(scaled.get('ece'))} %",
+                f"T = {decimal(scaled.get('temperature'))}",
+            )
+        )
+    blocks = (
+        f"<div class='card'><span class='small'>{escape(label)}, {escape(name)}</span><b>{value}</b>"
+        f"<span class='small'>{note or '&nbsp;'}</span></div>"
+        for label, value, note in cards
+    )
+    return f"<div class='cards'>{''.join(blocks)}</div>"
+
+
+def _glossary() -> str:
+    terms = "".join(f"<dt>{term}</dt><dd>{meaning}</dd>" for term, meaning in _GLOSSARY)
+    return f"<details class='panel'><summary>What these words mean</summary><dl>{terms}</dl></details>"
+
+
+def _reliability(evaluations: Mapping[str, Mapping[str, Any]], main_name: str) -> str:
+    bins = {name: value["reliability"] for name, value in evaluations.items() if value.get("reliability")}
+    if not bins:
+        return "<p class='small'>No reliability was recorded.</p>"
+    shown = dict(sorted(bins.items(), key=lambda item: item[0] != main_name)[:MAX_RELIABILITY])
+    caption = _RELIABILITY_CAPTION
+    if len(shown) < len(bins):
+        caption += f" The first {len(shown)} of {len(bins)} tests."
+    return _figure_block("reliability", plots.reliability_diagram(shown), "Reliability diagrams", caption)
+
+
+def _data(results: Mapping[str, Any]) -> str:
+    data = results.get("data")
+    if not data:
+        return ""
+    facts = [("name", data.get("name"))]
+    facts += [(f"{split} images", f"{int(size):,}") for split, size in (data.get("sizes") or {}).items()]
+    if data.get("image_shape"):
+        facts.append(("image shape", " × ".join(str(side) for side in data["image_shape"])))
+    if data.get("class_names"):
+        facts.append(("classes", f"{len(data['class_names']):,}"))
+    blocks = [_facts(facts)]
+    if data.get("notes"):
+        blocks.append("<ul>" + "".join(f"<li>{escape(str(note))}</li>" for note in data["notes"]) + "</ul>")
+    skipped = data.get("skipped") or ()
+    if skipped:
+        rows = [[escape(str(skip["where"])), escape(str(skip["reason"]))] for skip in skipped[:MAX_SKIPPED]]
+        rest = (
+            f"<p class='small'>The first {MAX_SKIPPED} of {len(skipped):,}.</p>"
+            if len(skipped) > MAX_SKIPPED
+            else ""
+        )
+        blocks.append(
+            f"<details><summary>{len(skipped):,} file{'s' * (len(skipped) != 1)} left out</summary>"
+            f"<div class='scroll'>{html_rows(('where', 'why'), rows)}</div>{rest}</details>"
+        )
+    return f"<h2>Data</h2><div class='panel'>{''.join(blocks)}</div>"
+
+
+def _run(config: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    run = results.get("run") or {}
+    facts = [("device", run.get("device")), ("wall time", _duration(run.get("wall_seconds")))]
+    facts += [("of which compilation", _duration(run.get("compile_seconds")))]
+    if run.get("images_per_second") is not None:
+        facts.append(("training speed", f"{as_float(run['images_per_second']):,.0f} images per second"))
+    command = run.get("command")
+    again = f"<p>To get this run again:</p><pre>{escape(str(command))}</pre>" if command else ""
+    text = json.dumps(config, indent=2, default=str, ensure_ascii=False)
+    return (
+        f"<h2>Run</h2><div class='panel'>{_facts(facts)}{again}"
+        f"<details><summary>Configuration</summary><pre>{escape(text)}</pre></details></div>"
+    )
+
+
+def _facts(facts: Iterable[tuple[str, Any]]) -> str:
+    pairs = ((name, value) for name, value in facts if value not in (None, ""))
+    return (
+        "<dl>"
+        + "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in pairs)
+        + "</dl>"
+    )
+
+
+def _duration(seconds: Any) -> str:
+    number = as_float(seconds)
+    if not math.isfinite(number):
+        return ""
+    if number < 60:
+        return f"{number:.1f} s"
+    minutes, rest = divmod(round(number), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _figure_block(name: str, figure: Figure, label: str, caption: str) -> str:
+    return (
+        f"<figure><div class='scroll'>{_svg(name, figure, label)}</div>"
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def _svg(name: str, figure: Figure, label: str) -> str:
+    """The figure as an SVG element with real text, ids of its own, and the colors of the page."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
+        # The browser has its own fonts: what matplotlib's lacks matters for measuring only.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text)
+    text = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{name}-", text)
+    for color, variable in plots.THEME.items():
+        text = re.sub(rf"(?<=: ){color}\b", f"var({variable})", text)
+    return text.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
