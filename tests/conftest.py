@@ -15,7 +15,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Shape annotations of the whole package are checked at run time in tests (and only there).
-install_import_hook("mollax", "beartype.beartype")
+install_import_hook("mollax", "typecheck.checked")
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -96,7 +96,7 @@ def test_scaling_by_two_reads_every_second_pixel(rng: np.random.Generator) -> No
     np.testing.assert_allclose(small[2:7, 2:7], image[::2, ::2], atol=1e-6)
     assert small[:2].max() == 0
     assert small[:, 7:].max() == 0
-    np.testing.assert_array_equal(affine.scaling(2.0, 3), [[2, 0, 0], [0, 3, 0]])
+    np.testing.assert_array_equal(affine.scaling(2.0, y=3), [[2, 0, 0], [0, 3, 0]])
 
 
 def test_from_pixels_sends_pixels_where_the_pixel_matrix_says(rng: np.random.Generator) -> None:

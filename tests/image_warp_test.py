@@ -59,8 +59,10 @@ def test_values_and_gradients_are_those_of_torch(
         matrix = some_matrix(rng, spread)
         value, to_image, to_matrix = torch_warp(image, matrix, TORCH[padding], method, cotangent)
         ours, our_image, our_matrix = warp_and_gradients(image, matrix, cotangent)
-        np.testing.assert_allclose(ours, value, atol=1e-5)
-        np.testing.assert_allclose(our_image, to_image, atol=1e-5)
+        # Positions reach some 10 x spread pixels; their rounding, ours and PyTorch's, grows with them.
+        atol = 1e-5 * max(1, spread)
+        np.testing.assert_allclose(ours, value, atol=atol)
+        np.testing.assert_allclose(our_image, to_image, atol=atol)
         # A sum over all pixels: held relative to its size.
         np.testing.assert_allclose(
             our_matrix, to_matrix, rtol=1e-5, atol=1e-5 * max(1, np.abs(to_matrix).max())

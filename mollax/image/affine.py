@@ -39,7 +39,10 @@ def rotation(angle: Scalar, *, aspect: Scalar = 1.0) -> Matrix:
 
 
 def pixel_aspect(height: int, width: int) -> float:
-    """Returns (width - 1) / (height - 1), the `aspect` of `rotation`; both sides need two pixels or more."""
+    """Returns (width - 1) / (height - 1), the `aspect` of `rotation`.
+
+    Raises: ValueError for a side below two pixels, TypeError for one that is not an integer.
+    """
     checks.positive_int("height", height, minimum=2)
     checks.positive_int("width", width, minimum=2)
     return (width - 1) / (height - 1)
@@ -53,7 +56,7 @@ def translation(x: Scalar, y: Scalar) -> Matrix:
     return _matrix(1.0, 0.0, x, 0.0, 1.0, y)
 
 
-def scaling(x: Scalar, y: Scalar | None = None) -> Matrix:
+def scaling(x: Scalar, *, y: Scalar | None = None) -> Matrix:
     """Returns the matrix that scales reading coordinates by `x` and `y` (default: `x`); above 1 zooms out."""
     return _matrix(x, 0.0, 0.0, 0.0, x if y is None else y, 0.0)
 
@@ -91,6 +94,8 @@ def from_pixels(matrix: Matrix, height: int, width: int) -> Matrix:
 
     That is the matrix `cv2.warpAffine` takes with `WARP_INVERSE_MAP`. With S the map from pixels to
     normalized units, x = 2 column / (width - 1) - 1, the result is S P S^-1.
+
+    Raises: ValueError for a side below two pixels, TypeError for one that is not an integer.
     """
     pixel_aspect(height, width)
     half_width, half_height = (width - 1) / 2, (height - 1) / 2

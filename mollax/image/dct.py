@@ -18,6 +18,9 @@ def dct_matrix(side: int) -> Float[np.ndarray, "{side} {side}"]:
     """Orthonormal DCT-II as a matrix: D[m, i] = c_m cos(pi m (2i+1) / 2n), c_0 = sqrt(1/n), else sqrt(2/n).
 
     Float64, so that the transform is exact to rounding whatever it is cast to; D^T D = I.
+
+    Raises:
+      ValueError: for a side below 1.
     """
     checks.positive_int("side", side)
     frequency, position = np.arange(side)[:, None], np.arange(side)[None, :]

@@ -61,6 +61,8 @@ def gaussian_matrix(
 
     Row i holds the kernel centred on i; weights that fall outside are put where `mode` reads instead. Rows
     sum to 1, but for those near the ends with "constant".
+
+    Raises: ValueError for size < 1, sigma or truncate <= 0, or an unknown mode.
     """
     checks.positive_int("size", size)
     checks.in_range("sigma", float(sigma), 0.0, open_low=True)

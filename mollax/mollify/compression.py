@@ -46,7 +46,11 @@ TINY_IMAGENET_PNG_LOSS: tuple[float, ...] = (
 
 
 def png_bytes(image: UInt8[np.ndarray, "h w c"]) -> int:
-    """Size of the image as a PNG file, default compression (zlib level 6)."""
+    """Size of the image as a PNG file, default compression (zlib level 6).
+
+    Raises:
+      ValueError: if `image` does not have three axes.
+    """
     checks.rank("image", image, 3, "(height, width, channels)")
     buffer = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, format="PNG")

@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Integer, PRNGKeyArray
 
 from mollax import checks
+from mollax.image.random import GENERATORS
 from mollax.mollify import inputs
 from mollax.mollify.blur import blur
-from mollax.mollify.labels import FORMS, blur_label_decay, degrade_labels, noise_label_decay
+from mollax.mollify.labels import BLUR_DECAYS, FORMS, blur_label_decay, degrade_labels, noise_label_decay
 from mollax.mollify.noise import noise
 from mollax.mollify.schedule import MIN_BLUR_SCALE, blur_scale
 
@@ -103,7 +104,11 @@ def degrade_image(
 def repeat_examples(
     images: Float[Array, "n h w c"], labels: Float[Array, "n k"], repeats: int
 ) -> tuple[Float[Array, "m h w c"], Float[Array, "m k"]]:
-    """Each example `repeats` times in a row: batch repetition (appendix D; Hoffer et al. 2020)."""
+    """Each example `repeats` times in a row: batch repetition (appendix D; Hoffer et al. 2020).
+
+    Raises:
+      ValueError: if `repeats` is below 1 (TypeError if it is not an integer).
+    """
     checks.positive_int("repeats", repeats)
     return jnp.repeat(images, repeats, axis=0), jnp.repeat(labels, repeats, axis=0)
 
@@ -123,7 +128,7 @@ def mollify_batch(
     min_scale: float = MIN_BLUR_SCALE,
     repeats: int = 1,
     generator: str = "hash",
-    first_index: int | Int[Array, ""] = 0,
+    first_index: int | Integer[Array, ""] = 0,
 ) -> Mollified:
     """Gives every image a role and a temperature, degrades it, and degrades its label to match.
 
@@ -161,6 +166,11 @@ def mollify_batch(
     inputs.floating("labels", labels, inputs.LABEL_ADVICE)
     checks.same_length(("images", "labels"), (images, labels))
     checks.one_of("label_form", label_form, FORMS)
+    checks.one_of("blur_decay", blur_decay, BLUR_DECAYS)
+    checks.one_of("generator", generator, GENERATORS)
+    for name, value in (("noise_power", noise_power), ("blur_power", blur_power), ("min_scale", min_scale)):
+        checks.in_range(name, value, 0.0, open_low=True)
+    checks.positive_int("repeats", repeats)
     if not roles:
         raise ValueError(f"roles must name at least one of {', '.join(ROLES)}; got none.")
     enabled = jnp.array([ROLES.index(checks.one_of("role", role, ROLES)) for role in roles])

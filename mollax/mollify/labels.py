@@ -16,6 +16,7 @@ from mollax import checks
 from mollax.mollify.compression import TINY_IMAGENET_PNG_LOSS
 
 FORMS = ("smooth", "temper", "extra", "extra_keep", "none")
+BLUR_DECAYS = ("power", "measured")
 
 
 def noise_label_decay(t: Float[Array, "*n"], k: float = 1.0) -> Float[Array, "*n"]:
@@ -45,7 +46,7 @@ def blur_label_decay(t: Float[Array, "*n"], k: float = 1.0, *, form: str = "powe
       ValueError: if k is not positive or `form` is unknown.
     """
     checks.in_range("k", k, 0.0, open_low=True)
-    if checks.one_of("form", form, ("power", "measured")) == "measured":
+    if checks.one_of("form", form, BLUR_DECAYS) == "measured":
         lost = jnp.asarray(TINY_IMAGENET_PNG_LOSS, t.dtype)
         t = jnp.interp(t, jnp.linspace(0.0, 1.0, len(TINY_IMAGENET_PNG_LOSS), dtype=t.dtype), lost)
     return t**k

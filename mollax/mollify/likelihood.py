@@ -21,29 +21,33 @@ def soft_cross_entropy(logits: Float[Array, "*n k"], labels: Float[Array, "*n k"
     return -jnp.sum(labels * jax.nn.log_softmax(logits, axis=-1), axis=-1)
 
 
-def _log_mean_ratio(distance: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """log((1 - e^-d) / d) for d >= 0, 0 at d = 0; value and gradient accurate over the whole range."""
-    small = distance < 0.1
-    d = jnp.where(small, 1.0, distance)
-    far = jnp.log(-jnp.expm1(-d)) - jnp.log(d)
-    s = jnp.where(small, distance, 0.0)
-    near = s * (-1 / 2 + s * (1 / 24 - s**2 * (1 / 2880 - s**2 * (1 / 181440))))
+def _log_logarithmic_mean(a: Float[Array, "*n"], b: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """log of (e^a - e^b) / (a - b), e^a where a = b; value and gradient accurate over the whole range.
+
+    With d = |a - b| it is max(a, b) + log((1 - e^-d) / d). Near a tie the series b + d/2 + d^2/24 - ... in
+    the signed difference has no corner, so the gradient there does not rest on how |0| is differentiated.
+    """
+    difference = a - b
+    small = jnp.abs(difference) < 0.1
+    s = jnp.where(small, difference, 0.0)
+    near = b + s * (1 / 2 + s * (1 / 24 - s**2 * (1 / 2880 - s**2 * (1 / 181440))))
+    d = jnp.where(small, 1.0, difference)
+    far = b + jnp.maximum(d, 0.0) + jnp.log(-jnp.expm1(-jnp.abs(d))) - jnp.log(jnp.abs(d))
     return jnp.where(small, near, far)
 
 
 def log_normalizer(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
     """log Z of appendix C: Z = sum_j (G - f_j) / (log G - log f_j), G the geometric mean of f.
 
-    Each term is the logarithmic mean of G and f_j, the integral over a of f_j^(1-a) G^a. In log space it is
-    max(log G, log f_j) + log((1 - e^-d) / d), d = |log G - log f_j|.
+    Each term is the logarithmic mean of G and f_j, the integral over a of f_j^(1-a) G^a, computed in log
+    space.
     """
     log_probs = jax.nn.log_softmax(logits, axis=-1)
     # Divided before they are added: the sum of 200 log-probabilities of -1e37 overflows, their mean does not.
     log_mean = jnp.sum(log_probs / logits.shape[-1], axis=-1, keepdims=True)
-    difference = log_mean - log_probs
-    # max(a, b) = b + max(a - b, 0) has the right subgradient at a tie: half from each side.
-    larger = log_probs + jnp.maximum(difference, jnp.zeros_like(difference))
-    return jax.nn.logsumexp(larger + _log_mean_ratio(jnp.abs(difference)), axis=-1)
+    return jax.nn.logsumexp(
+        _log_logarithmic_mean(jnp.broadcast_to(log_mean, log_probs.shape), log_probs), axis=-1
+    )
 
 
 def normalized_cross_entropy(

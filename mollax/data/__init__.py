@@ -1,0 +1,11 @@
+"""Labelled images: readers, options and the loader.
+
+Images are NHWC uint8 in [0, 255] in storage, gray (1 channel) or RGB (3), all of one square size; labels are
+int32 in [0, classes). `load` gives three disjoint splits and records in `Dataset.notes` whatever it did to
+the data. Nothing is ever downloaded.
+"""
+
+from mollax.data.dataset import Dataset, LazyImages, RawData, ReadOptions, Skip, Split
+from mollax.data.load import describe, load
+
+__all__ = ["Dataset", "LazyImages", "RawData", "ReadOptions", "Skip", "Split", "describe", "load"]

@@ -1,0 +1,89 @@
+"""Logits of whole splits, under any stress, on all devices; the last batch is padded and nothing is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float32, Integer
+
+from mollax import keys
+from mollax.data import Split
+from mollax.evaluators.stress import Stress
+from mollax.step import AXIS, parallelize
+
+PyTree = Any
+
+
+class Predictor:
+    """Runs a model over splits. One compiled program serves every stress.
+
+    The random draws of a stress depend on (seed, stress name, index of the image), so that models are compared on the
+    same noise whatever the batch size or number of devices.
+    """
+
+    def __init__(self, model: nn.Module, stresses: Mapping[str, Stress], *, batch_size: int, seed: int) -> None:
+        devices = jax.device_count()
+        # Rounded up: an evaluation batch has no influence on the result, so any number of devices may share it.
+        self._batch_size = -(-batch_size // devices) * devices
+        self._names, self._seed = tuple(stresses), seed
+        self._predict = parallelize(_predict_function(model, tuple(stresses.values())))
+
+    def logits(
+        self, variables: PyTree, split: Split, *, stress: str = "clean", progress: Callable[[int], None] | None = None
+    ) -> Float32[np.ndarray, "n k"]:
+        """Logits of every image of the split, in order.
+
+        Args:
+          variables: of the model, such as `state.evaluated()`.
+          split: what to predict.
+          stress: a name given at construction.
+          progress: called with the number of images done.
+        """
+        key = keys.stream_key(self._seed, f"evaluate/{stress}")
+        shared = (variables, jax.random.key_data(key), np.int32(self._names.index(stress)))
+        total, size = len(split), self._batch_size
+        rows = []
+        for start in range(0, total, size):
+            count = min(size, total - start)
+            batch = self._batch(split, start, count)
+            rows.append(np.asarray(self._predict(shared, batch, ()))[:count])
+            if progress is not None:
+                progress(start + count)
+        return np.concatenate(rows)
+
+    def _batch(self, split: Split, start: int, count: int) -> dict[str, np.ndarray]:
+        """This process's share of images start .. start + count - 1, padded with black to a whole batch."""
+        local = self._batch_size // jax.process_count()
+        first = jax.process_index() * local
+        index = start + first + np.arange(local)
+        images = np.zeros((local, *split.images.shape[1:]), np.uint8)
+        within = max(0, min(local, count - first))
+        if within:
+            images[:within] = stack(split, range(start + first, start + first + within))
+        shape = (jax.local_device_count(), -1)
+        return {"image": images.reshape(*shape, *images.shape[1:]), "index": index.astype(np.uint32).reshape(shape)}
+
+
+def stack(split: Split, indices: Sequence[int] | Integer[np.ndarray, " n"]) -> np.ndarray:
+    """The images at `indices` as one array, decoded where they are lazy."""
+    if isinstance(split.images, np.ndarray):
+        return split.images[np.asarray(indices)]
+    return np.stack([split.images[i] for i in indices])
+
+
+def _predict_function(model: nn.Module, stresses: Sequence[Stress]) -> Callable[..., jax.Array]:
+    def predict(shared: tuple[PyTree, jax.Array, jax.Array], batch: PyTree, data: PyTree) -> jax.Array:
+        variables, key_data, number = shared
+        key = jax.random.wrap_key_data(key_data)
+        image_keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(batch["index"])
+        images = batch["image"].astype(jnp.float32) / 255.0
+        branches = [jax.vmap(stress) for stress in stresses]
+        stressed = jax.lax.switch(number, branches, image_keys, images)
+        return jax.lax.all_gather(model.apply(variables, stressed, train=False), AXIS, tiled=True)
+
+    return predict

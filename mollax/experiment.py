@@ -1,0 +1,185 @@
+"""From a config to the objects of a run: data, model, objective, optimizer, evaluator. No training happens here."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+from ml_collections import ConfigDict
+
+from mollax import augment, data, durations, evaluators, keys, models, objectives, optim
+from mollax.data import Dataset, Split
+from mollax.state import TrainState, create_state
+from mollax.step import AXIS
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that a config stands for, ready to train and evaluate.
+
+    Attributes:
+      dataset: its splits.
+      model: the network.
+      mean, std: per channel, of the training split in [0, 1].
+      objective: for `step.train_step`.
+      optimizer, schedule: updates and their learning rate.
+      steps: length of the run.
+      log_every, eval_every, save_every: in steps.
+    """
+
+    dataset: Dataset
+    model: nn.Module
+    mean: Float[Array, " c"]
+    std: Float[Array, " c"]
+    objective: Callable[..., Any]
+    optimizer: optax.GradientTransformation
+    schedule: optax.Schedule
+    steps: int
+    log_every: int
+    eval_every: int
+    save_every: int
+
+
+def load_data(config: ConfigDict) -> Dataset:
+    """Reads the data that `config.data` names and logs what was found."""
+    options = config.data.to_dict()
+    for name in ("memory", "limit_mib", "workers"):
+        options.pop(name)
+    reader = options.pop("reader")
+    unset = {"path": None, "image_size": None, "channels": None}
+    options.update({name: options[name] or none for name, none in unset.items()})
+    dataset = data.load(reader, **options)
+    for line in data.describe(dataset):
+        logging.info("%s", line)
+    return dataset
+
+
+def channel_statistics(split: Split, *, images: int = 20_000) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]:
+    """Mean and standard deviation of each channel in [0, 1], from (at most) the first `images` evenly spaced images.
+
+    A constant channel gets deviation 1/255, so that standardizing stays finite.
+    """
+    count = len(split)
+    chosen = np.linspace(0, count - 1, min(count, images)).astype(np.int64)
+    # Sums of 8-bit values are exact in integers, whatever the number of images.
+    total: Any = 0
+    squares: Any = 0
+    for start in range(0, len(chosen), 1000):
+        block = evaluators.stack(split, chosen[start : start + 1000]).astype(np.int64)
+        total, squares = total + block.sum((0, 1, 2)), squares + (block**2).sum((0, 1, 2))
+    pixels = len(chosen) * int(np.prod(split.images.shape[1:3]))
+    mean = total / pixels / 255.0
+    variance = squares / pixels / 255.0**2 - mean**2
+    return mean, np.maximum(np.sqrt(np.maximum(variance, 0.0)), 1.0 / 255.0)
+
+
+def create_augment(config: ConfigDict) -> objectives.Augment | None:
+    """Flips, pad-crops and rotations of `config.augment`, or None if all are off."""
+    settings = config.augment
+    if not settings.flip and settings.pad == 0 and settings.degrees == 0:
+        return None
+    return functools.partial(
+        augment.flip_crop_rotate,
+        flip=settings.flip,
+        pad=None if settings.pad == -1 else settings.pad,
+        degrees=settings.degrees,
+        interpolation=settings.interpolation,
+        padding=settings.padding,
+    )
+
+
+def create_mollifier(config: ConfigDict) -> dict[str, Any] | None:
+    """Keyword arguments of `mollify.mollify_batch` (but for repeats, which come first), or None if it is off."""
+    settings = config.mollify.to_dict()
+    repeats = settings.pop("repeats")
+    if not settings.pop("enabled"):
+        if repeats != 1:
+            raise ValueError(f"mollify.repeats is {repeats}, but mollify.enabled is False; set it to 1.")
+        return None
+    return settings
+
+
+def create(config: ConfigDict, dataset: Dataset) -> Experiment:
+    """Builds everything but the state.
+
+    Raises:
+      ValueError, TypeError: for settings that make no sense; the message names the field.
+    """
+    classes = len(dataset.class_names)
+    extra = config.mollify.enabled and config.mollify.label_form in ("extra", "extra_keep")
+    model = models.create_model(
+        config.model.name,
+        classes=classes + extra,
+        dtype=config.model.dtype,
+        axis_name=AXIS,
+        **config.model.options.to_dict(),
+    )
+    mean, std = (jnp.asarray(values, jnp.float32) for values in channel_statistics(dataset.train))
+    objective = objectives.classification_objective(
+        model,
+        classes=classes,
+        mean=mean,
+        std=std,
+        augment=create_augment(config),
+        mollifier=create_mollifier(config),
+        loss=config.loss.name,
+        marginal=config.loss.marginal,
+        repeats=config.mollify.repeats,
+    )
+    steps_per_epoch = len(dataset.train) / config.train.batch_size
+    to_steps = functools.partial(durations.to_steps, steps_per_epoch=steps_per_epoch)
+    steps = to_steps("train.duration", config.train.duration)
+    part = functools.partial(to_steps, total=steps)
+    schedule = optim.create_schedule(
+        config.optim.schedule,
+        lr=config.optim.lr,
+        steps=steps,
+        warmup=part("optim.warmup", config.optim.warmup),
+        milestones=[part("optim.milestones", text) for text in config.optim.milestones],
+        factor=config.optim.factor,
+    )
+    chosen = ("name", "weight_decay", "decay_mask", "momentum", "nesterov", "b1", "b2", "clip_norm")
+    return Experiment(
+        dataset=dataset,
+        model=model,
+        mean=mean,
+        std=std,
+        objective=objective,
+        optimizer=optim.create_optimizer(schedule=schedule, **{name: config.optim[name] for name in chosen}),
+        schedule=schedule,
+        steps=steps,
+        log_every=part("log.every", config.log.every),
+        eval_every=part("eval.every", config.eval.every),
+        save_every=part("checkpoint.every", config.checkpoint.every),
+    )
+
+
+def init_state(config: ConfigDict, experiment: Experiment) -> TrainState:
+    """The state at step 0; parameters are random from `config.seed`."""
+    example = jnp.zeros((1, *experiment.dataset.image_shape), jnp.float32)
+    initialize = jax.jit(functools.partial(experiment.model.init, train=False))
+    variables = initialize(keys.stream_key(config.seed, "init"), example)
+    return create_state(variables, experiment.optimizer, ema=config.optim.ema > 0)
+
+
+def create_evaluator(config: ConfigDict, experiment: Experiment) -> evaluators.ClassificationEvaluator:
+    """The evaluator of clean and stressed test images that `config.eval` describes."""
+    stresses = evaluators.create_stresses(config.eval.stress, mean=experiment.mean, std=experiment.std)
+    # Noise for evaluation is the same for every training seed, so that runs are compared on equal images.
+    predictor = evaluators.Predictor(experiment.model, stresses, batch_size=config.eval.batch_size, seed=0)
+    return evaluators.ClassificationEvaluator(
+        predictor,
+        experiment.dataset,
+        stresses=tuple(config.eval.stress),
+        bins=config.eval.bins,
+        resamples=config.eval.resamples,
+    )

@@ -1,0 +1,131 @@
+"""The end of a run: results.json, the report and the table on the terminal."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from rich.console import Console
+
+import mollax
+from mollax import evaluators, experiment, keys, models, mollify, objectives, report
+from mollax.evaluators import ClassificationEvaluator
+from mollax.experiment import Experiment
+from mollax.image import unstandardize
+from mollax.logbook import write_json
+from mollax.state import TrainState
+
+
+def write_outcome(
+    config: ConfigDict,
+    run: Experiment,
+    state: TrainState,
+    evaluator: ClassificationEvaluator,
+    found: dict[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    workdir: Path,
+    how: Mapping[str, Any],
+    *,
+    trained: bool,
+) -> dict[str, Any]:
+    """Puts an evaluation into results.json and report.html, prints the table, and returns the results.
+
+    After a mere evaluation the block "run" (device, time, speed) stays that of the training, and it is logged
+    whether the numbers are those that were there.
+    """
+    clean_logits = found.pop("clean_logits")
+    results = {
+        "mollax": mollax.__version__,
+        "name": config.name,
+        "step": int(state.step),
+        "parameters": models.count_parameters(state.params),
+        "data": _data_block(run),
+        **found,
+        "run": {"device": f"{jax.devices()[0].device_kind} x {jax.device_count()}", **how},
+    }
+    if jax.process_index() != 0:
+        return results
+    path = workdir / "results.json"
+    if not trained and path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        results["run"] = before.get("run", results["run"])
+        _log_agreement(before, results)
+    write_json(path, results)
+    report.write_report(
+        workdir / "report.html",
+        config=config.to_dict(),
+        results=results,
+        history=history,
+        samples=mollified_samples(config, run),
+        mistakes=evaluator.mistakes(clean_logits),
+    )
+    console = Console()
+    console.print(report.terminal_table(results))
+    for sentence in report.headline(results):
+        console.print(sentence)
+    console.print(f"Report: {workdir / 'report.html'}", soft_wrap=True)
+    return results
+
+
+def _data_block(run: Experiment) -> dict[str, Any]:
+    dataset = run.dataset
+    return {
+        "name": dataset.name,
+        "sizes": {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")},
+        "image_shape": list(dataset.image_shape),
+        "class_names": list(dataset.class_names),
+        "mean": [float(v) for v in run.mean],
+        "std": [float(v) for v in run.std],
+        "notes": list(dataset.notes),
+        "skipped": [{"where": skip.where, "reason": skip.reason} for skip in dataset.skipped],
+    }
+
+
+def _log_agreement(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Says whether an evaluation reproduced the one on file."""
+    changed = [
+        f"{name}.{metric}: {old.get(metric)} before, {new[metric]} now"
+        for name, new in now["evaluations"].items()
+        if (old := before["evaluations"].get(name)) is not None
+        for metric in ("error", "nll", "brier", "ece")
+        if old.get(metric) != new[metric]
+    ]
+    if changed:
+        logging.warning("These numbers differ from the results on file:\n  %s", "\n  ".join(changed))
+    else:
+        logging.info("All numbers equal those of the results on file.")
+
+
+def mollified_samples(config: ConfigDict, run: Experiment, *, count: int = 24) -> dict[str, Any] | None:
+    """Training images as the network saw them at step 0, beside the originals; None without mollification."""
+    mollifier = experiment.create_mollifier(config)
+    if mollifier is None:
+        return None
+    split = run.dataset.train
+    chosen = np.linspace(0, len(split) - 1, min(count, len(split))).astype(np.int64)
+    originals = evaluators.stack(split, chosen)
+    prepared = objectives.prepare(
+        keys.stream_key(config.seed, "samples"),
+        jax.numpy.asarray(originals),
+        jax.numpy.asarray(split.labels[chosen]),
+        classes=len(run.dataset.class_names),
+        mean=run.mean,
+        std=run.std,
+        augment=experiment.create_augment(config),
+        mollifier=mollifier,
+    )
+    weights = np.take_along_axis(np.asarray(prepared.labels), split.labels[chosen][:, None], axis=1)[:, 0]
+    return {
+        "images": np.clip(np.asarray(unstandardize(prepared.images, run.mean, run.std)), 0.0, 1.0),
+        "original": originals.astype(np.float32) / 255.0,
+        "t": np.asarray(prepared.t),
+        "role": [mollify.ROLES[i] for i in np.asarray(prepared.role)],
+        "weight": weights,
+        "label": [run.dataset.class_names[i] for i in split.labels[chosen]],
+    }

@@ -1,0 +1,79 @@
+"""What a run writes down as it goes: metrics.jsonl, TensorBoard events, JSON files, and train.log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tensorboardX import SummaryWriter
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes JSON in one move, so that a reader never sees half a file. NaN is refused: it is not JSON."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The complete rows of a metrics file; a line cut off by a kill is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            logging.warning("%s: skipped an incomplete line: %.60s", path, line)
+    return rows
+
+
+class Logbook:
+    """Scalars by step. Only the primary process writes; on others every call does nothing."""
+
+    def __init__(self, workdir: Path, *, start_step: int, primary: bool = True) -> None:
+        """Opens the files; rows after `start_step` come from work that is lost and will be done again."""
+        self._path, self._primary = workdir / "metrics.jsonl", primary
+        self.history = [row for row in _rows(self._path) if row["step"] <= start_step]
+        if not primary:
+            return
+        draft = self._path.with_suffix(".tmp")
+        draft.write_text("".join(json.dumps(row) + "\n" for row in self.history), encoding="utf-8")
+        draft.replace(self._path)
+        self._file = self._path.open("a", encoding="utf-8")
+        # TensorBoard drops events at and after this step, for the same reason.
+        self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step + 1)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds one row; NaN and infinities are written as null."""
+        row = {"step": step} | {name: float(v) if math.isfinite(v) else None for name, v in values.items()}
+        self.history.append(row)
+        if not self._primary:
+            return
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._events.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flushes and closes the files."""
+        if self._primary:
+            self._file.close()
+            self._events.close()
+
+
+@contextmanager
+def open_log(workdir: Path) -> Iterator[None]:
+    """Inside, the log goes, with times, to workdir/train.log as well, which grows over restarts."""
+    handler = logging.FileHandler(workdir / "train.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()

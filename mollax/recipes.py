@@ -1,0 +1,153 @@
+"""Every field that a config may have, with its default; configs/*.py are short deltas on `base()`.
+
+Durations are text with a unit ("2000 steps", "30 epochs", "5 %"; see `mollax.durations`). Fields are locked: a misspelt
+one fails and names the nearest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ml_collections import ConfigDict
+
+from mollax import checks
+
+
+def base() -> ConfigDict:
+    """The defaults: a plain ResNet-8 on digits with mollification as the paper's section 4 has it."""
+    return ConfigDict(
+        {
+            "name": "digits",  # what tables and the report call the run
+            "seed": 0,  # of parameters, data order, augmentation and mollification; not of the splits
+            "data": {
+                "reader": "digits",  # digits, sprites, idx, folder, npz, cifar, tiny_imagenet or tfds
+                "path": "",  # file or folder; "" for embedded and drawn data
+                "name": "",  # tfds: name in its catalogue
+                "image_size": 0,  # side in pixels; 0 keeps the stored size
+                "resize": "stretch",  # or "crop": short side, then centre
+                "channels": 0,  # 1, 3, or 0 as stored
+                "alpha": "raise",  # alpha channels: "raise", "drop" or blend on "white"
+                "on_bad_image": "raise",  # or "skip", counted and listed
+                "classes": (),  # names or indices to keep; () keeps all
+                "long_tail": 1.0,  # rho: first class's share over the last's
+                "limit": 0,  # training images to keep; 0 keeps all
+                "test_limit": 0,  # test images to keep; 0 keeps all
+                "validation": 0.1,  # share of train that becomes validation where there is none
+                "test": 0.2,  # share of train that becomes test where there is none
+                "duplicates": "note",  # images shared by two splits: "note", "drop" or "raise"
+                "split_seed": 0,  # of splits and subsets
+                "angles": "45",  # sprites: "45", "90" or "three_modes"
+                "per_class": 1000,  # sprites: training images of a class
+                "test_per_class": 250,  # sprites: test images of a class
+                "label_kind": "fine",  # CIFAR-100: or "coarse"
+                "memory": "auto",  # "device", "stream", or "auto" by size
+                "limit_mib": 1024,  # "auto" keeps up to this on the device
+                "workers": 0,  # processes that decode streamed images
+            },
+            "model": {
+                "name": "resnet8",  # a key of mollax.models.MODELS
+                "dtype": "float32",  # of the computation: or "bfloat16"
+                "options": {},  # of that model, such as {"final_norm": True}
+            },
+            "augment": {
+                "flip": True,  # horizontal, half of the time
+                "pad": -1,  # pad-crop in pixels; -1 is side / 8, 0 is off
+                "degrees": 15.0,  # rotation up to; 0 is off
+                "interpolation": "bilinear",  # or "nearest"
+                "padding": "zeros",  # what comes in: zeros, border, reflect or mean
+            },
+            "mollify": {
+                "enabled": True,
+                "roles": ("none", "noise", "blur"),  # drawn alike; also "pure_noise"
+                "alpha": 1.0,  # t ~ Beta(alpha, beta)
+                "beta": 2.0,
+                "noise_power": 1.0,  # k of eq 12
+                "blur_power": 1.0,  # k of eq 13
+                "blur_decay": "power",  # t^k, or "measured" from PNG sizes
+                "label_form": "smooth",  # eq 8; temper (eq 7), extra, extra_keep, none
+                "min_scale": 0.3,  # blur at t = 0, in pixels
+                "generator": "hash",  # of the noise; or "threefry"
+                "repeats": 1,  # draws of an image in a batch (appendix D)
+            },
+            "loss": {
+                "name": "cross_entropy",  # eq 14; "normalized" is appendix C
+                "marginal": "jensen",  # over repeats: naive, corrected
+            },
+            "optim": {
+                "name": "sgd",  # or "adamw"
+                "lr": 0.01,
+                "momentum": 0.9,
+                "nesterov": False,
+                "b1": 0.9,  # adamw
+                "b2": 0.999,  # adamw
+                "weight_decay": 5e-4,
+                "decay_mask": "all",  # "kernels" spares biases and norm scales
+                "schedule": "cosine",  # "step", "constant"
+                "warmup": "0 steps",
+                "milestones": (),  # "step": durations
+                "factor": 0.1,  # "step": at each milestone
+                "clip_norm": 0.0,  # global norm of the gradient; 0 is off
+                "accumulate": 1,  # parts that a device's slice is cut into
+                "ema": 0.0,  # decay of averaged weights, which are then evaluated; 0 is off
+            },
+            "train": {
+                "duration": "300 epochs",
+                "batch_size": 128,  # over all devices; images, before repeats
+                "steps_per_dispatch": 1,  # scanned on the device
+            },
+            "log": {"every": "50 steps"},
+            "eval": {
+                "every": "10 %",  # validation during training
+                "batch_size": 500,
+                "bins": 15,  # of ECE
+                "resamples": 1000,  # of the bootstrap intervals
+                "stress": (
+                    "noise:0.3",
+                    "blur:0.3",
+                    "gaussian_noise:0.1",
+                    "gaussian_blur:1",
+                    "contrast:0.3",
+                ),
+            },
+            "checkpoint": {"every": "10 %", "keep": 2},
+        }
+    )
+
+
+def shrink(config: ConfigDict) -> None:
+    """Makes any config a smoke run: a few steps on a few images, the same code paths, under a minute on 2 cores."""
+    config.name += "-smoke"
+    config.data.limit = 400
+    config.data.test_limit = 100
+    config.train.duration = "6 steps"
+    config.train.batch_size = 16
+    config.optim.warmup = "1 steps"
+    config.log.every = "2 steps"
+    config.eval.every = "3 steps"
+    config.eval.batch_size = 100
+    config.eval.resamples = 100
+    config.checkpoint.every = "3 steps"
+
+
+def plain(config: ConfigDict) -> None:
+    """The same training without mollification."""
+    config.name += "-plain"
+    config.mollify.enabled = False
+
+
+def read_images(config: ConfigDict) -> None:
+    """Reads `config.data.path` as an image folder, or a zip of one, instead of the set's own format."""
+    config.data.reader = "folder"
+    config.data.channels = 3
+
+
+def variant(config: ConfigDict, argument: str, **variants: Callable[[ConfigDict], None]) -> ConfigDict:
+    """Applies the words after the colon of `--config=FILE:word,word` in order; "smoke" is always there.
+
+    Raises:
+      ValueError: for a word that the config does not know; the nearest is named.
+    """
+    known: Mapping[str, Callable[[ConfigDict], None]] = {"smoke": shrink, **variants}
+    for word in filter(None, argument.split(",")):
+        known[checks.one_of("config argument", word, known)](config)
+    return config

@@ -1,0 +1,85 @@
+"""From config to objects: statistics, lengths and settings that make no sense."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from mollax import experiment, models
+from mollax.data import LazyImages, Split
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return experiment.load_data(tiny.config())
+
+
+def test_channel_statistics_equal_numpys(rng):
+    images = rng.integers(0, 256, (2300, 3, 5, 3), dtype=np.uint8)
+    labels = np.zeros(2300, np.int32)
+    mean, std = experiment.channel_statistics(Split(images, labels))
+    np.testing.assert_allclose(mean, (images / 255.0).mean((0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(std, (images / 255.0).std((0, 1, 2)), rtol=1e-9)
+    lazy = LazyImages(images.__getitem__, images.shape)
+    np.testing.assert_array_equal(experiment.channel_statistics(Split(lazy, labels))[0], mean)
+    part = experiment.channel_statistics(Split(images, labels), images=100)[0]
+    chosen = np.linspace(0, 2299, 100).astype(int)
+    np.testing.assert_allclose(part, (images[chosen] / 255.0).mean((0, 1, 2)), rtol=1e-12)
+
+
+def test_a_constant_channel_stays_finite():
+    split = Split(np.full((4, 2, 2, 1), 7, np.uint8), np.zeros(4, np.int32))
+    assert experiment.channel_statistics(split)[1] == pytest.approx(1 / 255)
+
+
+def test_lengths_are_in_steps(dataset):
+    config = tiny.config(train__duration="2 epochs", eval__every="50 %", checkpoint__every="0 steps")
+    run = experiment.create(config, dataset)
+    assert run.steps == round(2 * len(dataset.train) / 16)
+    assert run.eval_every == round(run.steps / 2)
+    assert run.save_every == 0
+    assert run.log_every == 2
+
+
+def test_extra_class_widens_the_model(dataset):
+    run = experiment.create(tiny.config(mollify__label_form="extra"), dataset)
+    state = experiment.init_state(tiny.config(), run)
+    logits = run.model.apply(state.evaluated(), jnp.zeros((1, 8, 8, 1)), train=False)
+    assert logits.shape == (1, 11)
+    assert models.count_parameters(state.params) == sum(leaf.size for leaf in jax.tree.leaves(state.params))
+
+
+def test_parameters_depend_on_the_seed_only(dataset):
+    run = experiment.create(tiny.config(), dataset)
+    a, b = (experiment.init_state(tiny.config(seed=1, optim__lr=lr), run).params for lr in (0.1, 0.2))
+    tiny.equal(a, b)
+    other = experiment.init_state(tiny.config(seed=2), run).params
+    assert any((x != y).any() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(other), strict=True))
+
+
+def test_augmentation_may_be_off():
+    assert experiment.create_augment(tiny.config(augment__pad=0)) is None
+    assert experiment.create_augment(tiny.config()) is not None
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"model__name": "resnet9"}, "Did you mean 'resnet8'"),
+        ({"model__dtype": "float16"}, "dtype must be one of 'float32', 'bfloat16'"),
+        ({"train__duration": "5 %"}, "train.duration cannot be a percentage"),
+        ({"optim__warmup": "9 steps"}, "optim.warmup must be shorter than the run of 8 steps"),
+        ({"eval__every": "often"}, "eval.every must be one number with one unit"),
+        ({"mollify__enabled": False, "mollify__repeats": 2}, "mollify.repeats is 2, but mollify.enabled is False"),
+        ({"loss__name": "mse"}, "loss.name must be one of"),
+    ],
+)
+def test_settings_that_make_no_sense(dataset, changes, message):
+    with pytest.raises(ValueError, match=message):
+        experiment.create(tiny.config(**changes), dataset)
+
+
+def test_unknown_data_names_the_nearest():
+    with pytest.raises(ValueError, match="Did you mean 'digits'"):
+        experiment.load_data(tiny.config(data__reader="digit"))

@@ -1,0 +1,76 @@
+"""Networks by name: the table, its options, its errors."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from mollax.models import MODELS, PreActResNet, count_parameters, create_model, model_options
+
+
+def test_names():
+    resnets = {f"preact_resnet{depth}" for depth in (18, 34, 50, 101)}
+    assert set(MODELS) == resnets | {"resnet8", "cnn", "mlp", "conv13"}
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("preact_resnet50", ("planes", "final_norm")),
+        ("resnet8", ("planes", "shortcut")),
+        ("cnn", ("widths", "batch_norm")),
+        ("mlp", ("hidden", "dropout")),
+        ("conv13", ("width", "dropout")),
+    ],
+)
+def test_options(name, options):
+    assert model_options(name) == options
+
+
+def test_the_name_fixes_block_and_stages():
+    model = create_model("preact_resnet34", classes=7, axis_name="batch", planes=8)
+    assert isinstance(model, PreActResNet)
+    assert (model.block, model.stages, model.planes) == ("basic", (3, 4, 6, 3), 8)
+    assert (model.classes, model.dtype, model.axis_name) == (7, jnp.dtype("float32"), "batch")
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", jnp.bfloat16, jnp.dtype("bfloat16")])
+def test_dtype_in_any_form(dtype):
+    assert create_model("cnn", classes=2, dtype=dtype).dtype == jnp.dtype("bfloat16")
+
+
+def test_a_list_stands_for_a_tuple():
+    assert create_model("mlp", classes=2, hidden=[8, 4]) == create_model("mlp", classes=2, hidden=(8, 4))
+    hash(create_model("mlp", classes=2, hidden=[8, 4]))
+
+
+def test_unknown_names_options_and_dtypes_are_refused():
+    with pytest.raises(
+        ValueError, match=r"model must be one of 'preact_resnet18', .*Did you mean 'resnet8'\?"
+    ):
+        create_model("resnet9", classes=10)
+    expected = (
+        r"option of model 'mlp' must be one of 'hidden', 'dropout'; got 'droput'. Did you mean 'dropout'\?"
+    )
+    with pytest.raises(ValueError, match=expected):
+        create_model("mlp", classes=10, droput=0.1)
+    with pytest.raises(
+        ValueError, match="option of model 'preact_resnet18' must be one of 'planes', 'final_norm'"
+    ):
+        create_model("preact_resnet18", classes=10, stages=(1, 1))
+    for dtype in ("float64", jnp.float16, "flaot32"):
+        with pytest.raises(ValueError, match="dtype must be one of 'float32', 'bfloat16'; got"):
+            create_model("mlp", classes=10, dtype=dtype)
+
+
+def test_count_parameters():
+    tree = {"a": jnp.zeros((2, 3)), "b": {"c": jnp.zeros(()), "d": jax.ShapeDtypeStruct((4, 5), jnp.float32)}}
+    assert count_parameters(tree) == 27
+    assert count_parameters({}) == 0
+
+
+def test_table_entries_make_modules_directly():
+    for name, make in MODELS.items():
+        cls = make.func if isinstance(make, functools.partial) else make
+        assert isinstance(make(classes=3), cls), name

@@ -1,0 +1,75 @@
+"""A tiny training problem shared by the tests of step, train and checkpoint: real digits, a small network."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from sklearn.datasets import load_digits
+
+from mollax import models, objectives, optim, recipes, step
+from mollax.state import create_state
+
+MEAN, STD = jnp.full(1, 0.3), jnp.full(1, 0.38)
+
+
+def digits(count=64):
+    """uint8 (count, 8, 8, 1) and int32 labels."""
+    bunch = load_digits()
+    images = (bunch.images[:count, :, :, None] * (255 / 16)).astype(np.uint8)
+    return images, bunch.target[:count].astype(np.int32)
+
+
+def problem(*, mollifier=None, model="mlp", **objective_options):
+    """A model, its objective, an optimizer and the first state."""
+    network = models.create_model(model, classes=10, axis_name=step.AXIS)
+    variables = network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), train=False)
+    objective = objectives.classification_objective(
+        network, classes=10, mean=MEAN, std=STD, mollifier={} if mollifier is None else mollifier, **objective_options
+    )
+    optimizer = optim.create_optimizer("sgd", optax.constant_schedule(0.05))
+    return network, objective, optimizer, create_state(variables, optimizer)
+
+
+def train_step(objective, optimizer, **options):
+    return functools.partial(step.train_step, objective=objective, optimizer=optimizer, seed=1, **options)
+
+
+def config(**changes):
+    """The digits recipe cut down to seconds; `changes` are dotted names with "__" for the dot."""
+    made = recipes.base()
+    made.model.name = "mlp"
+    made.augment.flip = False
+    made.augment.pad = 1
+    made.augment.degrees = 0.0
+    made.data.limit = 200
+    made.data.test_limit = 60
+    made.train.duration = "8 steps"
+    made.train.batch_size = 16
+    made.log.every = "2 steps"
+    made.eval.every = "4 steps"
+    made.eval.batch_size = 64
+    made.eval.resamples = 50
+    made.eval.stress = ("noise:0.3", "contrast:0.3")
+    made.checkpoint.every = "4 steps"
+    for name, value in changes.items():
+        parts = name.split("__")
+        functools.reduce(getattr, parts[:-1], made)[parts[-1]] = value
+    return made.lock()
+
+
+def close(a, b, tolerance):
+    """Largest difference between two trees of arrays, relative to the largest value, is within tolerance."""
+    for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        left, right = np.asarray(left), np.asarray(right)
+        scale = max(1.0, float(np.abs(left).max(initial=0.0)))
+        assert math.isclose(0.0, float(np.abs(left - right).max(initial=0.0)) / scale, abs_tol=tolerance)
+
+
+def equal(a, b):
+    """Two trees of arrays are the same, bit for bit."""
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(np.asarray(left), np.asarray(right))
