@@ -1,6 +1,6 @@
 """CIFAR-100 with the paper's network and schedule (PreActResNet-50, 300 epochs; table 1).
 
-    python -m mollax.main --config=configs/cifar100.py --config.data.path=cifar-100-python.tar.gz --workdir=runs/cifar100
+    python -m mollax.main --config=configs/cifar100.py --config.data.path=cifar-100-python.tar.gz --workdir=runs/c100
 
 No CIFAR-100 data come with mollax or were at hand: the reader is tested on archives made by the tests, and no result
 of this config has been measured. The paper's clean error is 27.1 % with and 23.2 % without mollification.

@@ -78,7 +78,8 @@ class Checkpointer:
         if step not in self._manager.all_steps():
             host = jax.tree.map(np.asarray, jax.device_get(state))
             self._manager.save(
-                step, args=ocp.args.Composite(state=ocp.args.StandardSave(host), config=ocp.args.JsonSave(self._config))
+                step,
+                args=ocp.args.Composite(state=ocp.args.StandardSave(host), config=ocp.args.JsonSave(self._config)),
             )
         if wait:
             self._manager.wait_until_finished()
@@ -135,7 +136,9 @@ class Checkpointer:
 
 def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    names = (".".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path) for path, _ in leaves)
+    names = (
+        ".".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path) for path, _ in leaves
+    )
     return {name: tuple(leaf.shape) for name, (_, leaf) in zip(names, leaves, strict=True) if hasattr(leaf, "shape")}
 
 

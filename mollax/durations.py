@@ -32,7 +32,9 @@ def to_steps(name: str, duration: str, *, steps_per_epoch: float, total: int | N
     if unit.startswith("epoch"):
         steps = number * steps_per_epoch
     elif total is None:
-        raise ValueError(f"{name} cannot be a percentage: it sets the length that percentages refer to; got {duration!r}.")
+        raise ValueError(
+            f"{name} cannot be a percentage: it sets the length that percentages refer to; got {duration!r}."
+        )
     elif number > 100:
         raise ValueError(f"{name} is more than the whole run; got {duration!r}.")
     else:

@@ -18,8 +18,8 @@ from ml_collections import ConfigDict
 
 from mollax import augment, data, durations, evaluators, keys, models, objectives, optim
 from mollax.data import Dataset, Split
+from mollax.parallel import AXIS
 from mollax.state import TrainState, create_state
-from mollax.step import AXIS
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,9 @@ def load_data(config: ConfigDict) -> Dataset:
     return dataset
 
 
-def channel_statistics(split: Split, *, images: int = 20_000) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]:
+def channel_statistics(
+    split: Split, *, images: int = 20_000
+) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]:
     """Mean and standard deviation of each channel in [0, 1], from (at most) the first `images` evenly spaced images.
 
     A constant channel gets deviation 1/255, so that standardizing stays finite.

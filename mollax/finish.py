@@ -65,11 +65,11 @@ def write_outcome(
         samples=mollified_samples(config, run),
         mistakes=evaluator.mistakes(clean_logits),
     )
-    console = Console()
+    console = Console(soft_wrap=True)
     console.print(report.terminal_table(results))
     for sentence in report.headline(results):
         console.print(sentence)
-    console.print(f"Report: {workdir / 'report.html'}", soft_wrap=True)
+    console.print(f"Report: {workdir / 'report.html'}")
     return results
 
 

@@ -22,7 +22,7 @@ def stream_key(seed: int, stream: str, step: int | Integer[Array, ""] = 0) -> PR
     return jax.random.fold_in(key, jnp.asarray(step, jnp.uint32))
 
 
-def example_keys(key: PRNGKeyArray, first_index: int | Integer[Array, ""], count: int) -> Key[Array, "{count}"]:
+def example_keys(key: PRNGKeyArray, first_index: int | Integer[Array, ""], count: int) -> Key[Array, {count}]:
     """Keys of examples first_index .. first_index + count - 1 (global indices in the batch)."""
     index = jnp.asarray(first_index, jnp.uint32) + jnp.arange(count, dtype=jnp.uint32)
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(index)

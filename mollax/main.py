@@ -28,9 +28,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints,
 _MODE = flags.DEFINE_enum(
     "mode", "train_and_evaluate", ["train_and_evaluate", "evaluate"], "Train (or go on), or evaluate only."
 )
-_COORDINATOR = flags.DEFINE_string(
-    "coordinator", "", "Several hosts: address:port of process 0; empty for one host."
-)
+_COORDINATOR = flags.DEFINE_string("coordinator", "", "Several hosts: address:port of process 0; empty for one host.")
 _PROCESSES = flags.DEFINE_integer("processes", 1, "Several hosts: number of processes.")
 _PROCESS = flags.DEFINE_integer("process", 0, "Several hosts: number of this process.")
 _DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
@@ -63,9 +61,7 @@ def _parse(arguments: Sequence[str]) -> list[str]:
     path = _config_path(arguments)
     if path is not None and not path.is_file():
         near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*.py")], n=1)
-        _stop(
-            f"there is no config file {path}." + (f" Did you mean {path.parent / near[0]}?" if near else "")
-        )
+        _stop(f"there is no config file {path}." + (f" Did you mean {path.parent / near[0]}?" if near else ""))
     try:
         rest = list(flags.FLAGS(arguments))
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:

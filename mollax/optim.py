@@ -103,8 +103,6 @@ def create_optimizer(
     mask = _kernels_only if decay_mask == "kernels" else None
     clip = optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity()
     if name == "adamw":
-        return optax.chain(
-            clip, optax.adamw(schedule, b1=b1, b2=b2, weight_decay=weight_decay, mask=mask)
-        )
+        return optax.chain(clip, optax.adamw(schedule, b1=b1, b2=b2, weight_decay=weight_decay, mask=mask))
     decay = optax.add_decayed_weights(weight_decay, mask) if weight_decay else optax.identity()
     return optax.chain(clip, decay, optax.sgd(schedule, momentum=momentum or None, nesterov=nesterov))

@@ -8,7 +8,15 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
 class Terminal:
@@ -29,7 +37,7 @@ class Terminal:
             disable=not self._live,
             transient=True,
         )
-        self._task: int | None = None
+        self._task: TaskID | None = None
         self._description = ""
 
     def __enter__(self) -> Terminal:

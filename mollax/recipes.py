@@ -118,7 +118,7 @@ def shrink(config: ConfigDict) -> None:
     """Makes any config a smoke run: a few steps on a few images, the same code paths, under a minute on 2 cores."""
     config.name += "-smoke"
     config.data.limit = 400
-    config.data.test_limit = 100
+    config.data.test_limit = 200  # TinyImageNet has as many classes
     config.train.duration = "6 steps"
     config.train.batch_size = 16
     config.optim.warmup = "1 steps"

@@ -37,9 +37,7 @@ class TrainState(flax.struct.PyTreeNode):
         return {"params": self.params, **self.model_state}
 
 
-def create_state(
-    variables: PyTree, optimizer: optax.GradientTransformation, *, ema: bool = False
-) -> TrainState:
+def create_state(variables: PyTree, optimizer: optax.GradientTransformation, *, ema: bool = False) -> TrainState:
     """The state before the first update, from a model's freshly initialized variables."""
     params = variables["params"]
     model_state = {name: value for name, value in variables.items() if name != "params"}

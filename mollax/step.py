@@ -1,8 +1,7 @@
-"""One training step as a pure function, and the one place where work is spread over devices."""
+"""One training step as a pure function of state and batch, and several of them in one dispatch."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -11,16 +10,13 @@ import jax.numpy as jnp
 import optax
 
 from mollax import keys
+from mollax.parallel import AXIS
 from mollax.state import TrainState
 
-AXIS = "batch"
 PyTree = Any
 Metrics = dict[str, jax.Array]
 # (params, model_state, extra, batch, key, first global index) -> loss, (metrics, new model_state, new extra)
 Objective = Callable[..., tuple[jax.Array, tuple[Metrics, PyTree, PyTree]]]
-
-# jaxlib's default sends CPU convolutions to a library path that takes 2 to 3 times as long on the networks here.
-FAST_CPU_CONVOLUTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
 def fetch(batch: PyTree, data: PyTree) -> PyTree:
@@ -100,44 +96,3 @@ def many_steps(step: Callable) -> Callable:
         return jax.lax.scan(body, state, batches)
 
     return run
-
-
-def parallelize(function: Callable, *, donate: bool = False) -> Callable:
-    """Runs function(shared, per_device, shared data) on all devices: pmap over `AXIS` with unstacked results.
-
-    The first and third arguments and the results are the same on every device; leaves of the second have a leading
-    axis over this process's devices. On CPU the compiler takes the fast convolution path where it knows the option.
-    """
-    mapped = jax.pmap(
-        function, axis_name=AXIS, in_axes=(None, 0, None), out_axes=None, donate_argnums=(0,) if donate else ()
-    )
-    compiled: dict[Any, Callable] = {}
-
-    def call(shared: PyTree, per_device: PyTree, data: PyTree) -> PyTree:
-        arguments = (shared, per_device, data)
-        leaves, structure = jax.tree.flatten(arguments)
-        signature = (structure, *((leaf.shape, jnp.result_type(leaf)) for leaf in leaves))
-        if signature not in compiled:
-            compiled[signature] = _compile(mapped, arguments)
-        return compiled[signature](*arguments)
-
-    return call
-
-
-def _compile(mapped: Any, arguments: tuple) -> Callable:
-    """Compiles ahead of time, with the fast CPU convolutions where this jaxlib accepts them."""
-    lowered = mapped.lower(*arguments)
-    if jax.default_backend() != "cpu":
-        return lowered.compile()
-    try:
-        return lowered.compile(compiler_options=FAST_CPU_CONVOLUTIONS)
-    except (RuntimeError, ValueError) as error:
-        logging.warning("This jaxlib does not know the fast CPU convolutions; training is slower: %s", error)
-        return lowered.compile()
-
-
-def replicate(tree: PyTree) -> PyTree:
-    """Puts arrays on every device of every process, once, so that no dispatch copies them again."""
-    mesh = jax.sharding.Mesh(jax.devices(), (AXIS,))
-    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, jax.device_get(leaf)), tree)

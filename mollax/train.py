@@ -17,7 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from mollax import checks, experiment, finish, step
+from mollax import checks, experiment, finish, parallel, step
 from mollax.checkpoint import Checkpointer
 from mollax.data.pipeline import Batches, create_batches
 from mollax.experiment import Experiment
@@ -63,7 +63,8 @@ class _Meter:
 
     def __init__(self, run: Experiment, logbook: Logbook, checkpointer: Checkpointer, batch_size: int) -> None:
         self._run, self._logbook, self._checkpointer = run, logbook, checkpointer
-        self._batch_size, self._waiting = batch_size, None
+        self._batch_size = batch_size
+        self._waiting: tuple[int, Any] | None = None
         self._sums: dict[str, float] = {}
         self._since, self._started = 0, time.perf_counter()
         self.images_per_second = 0.0
@@ -144,7 +145,7 @@ def _loop(
         ema_decay=config.optim.ema,
         accumulate=config.optim.accumulate,
     )
-    dispatch = step.parallelize(step.many_steps(train_step), donate=True)
+    dispatch = parallel.parallelize(step.many_steps(train_step), donate=True)
     meter = _Meter(run, logbook, checkpointer, config.train.batch_size)
     start = at_step = int(state.step)
     while True:
@@ -241,9 +242,10 @@ def _run(config: ConfigDict, workdir: Path, *, train: bool, command: str) -> dic
             raise FileNotFoundError(f"There is no checkpoint in {folder}; train a run there first.")
         if restored is not None:
             logging.info("Restored step %d of %d from %s.", int(restored.step), run.steps, folder)
-        state = step.replicate(state if restored is None else restored)
+        state = parallel.replicate(state if restored is None else restored)
         logbook = stack.enter_context(closing(Logbook(workdir, start_step=int(state.step), primary=primary)))
         terminal = stack.enter_context(Terminal(enabled=primary))
+        received = stack.enter_context(_signals())
         speed = 0.0
         if train:
             if primary:
@@ -254,11 +256,14 @@ def _run(config: ConfigDict, workdir: Path, *, train: bool, command: str) -> dic
                 seed=config.seed,
                 **{name: config.data[name] for name in ("memory", "limit_mib", "workers")},
             )
-            with _signals() as received:
-                state, speed = _loop(
-                    config, run, state, batches, evaluator, checkpointer, logbook, terminal, received
-                )
-        found = evaluator.run(state, progress=terminal.show)
+            state, speed = _loop(config, run, state, batches, evaluator, checkpointer, logbook, terminal, received)
+
+        def show(evaluation: str, done: int, total: int) -> None:
+            terminal.show(evaluation, done, total)
+            if received:  # Everything is saved by now.
+                raise Interrupted(received[0], int(state.step))
+
+        found = evaluator.run(state, progress=show)
         history = logbook.history
     how = {"command": command, "wall_seconds": time.perf_counter() - began, "images_per_second": speed}
     return finish.write_outcome(config, run, state, evaluator, found, history, workdir, how, trained=train)

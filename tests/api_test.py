@@ -139,9 +139,7 @@ def test_public_classes_are_documented(name, kind):
 def test_exceptions_are_needed(listed, parameters):
     function = dict(FUNCTIONS)[listed]
     for parameter in parameters:
-        assert (
-            inspect.signature(function).parameters[parameter].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
-        )
+        assert inspect.signature(function).parameters[parameter].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
 
 
 def test_conventions_can_fail():

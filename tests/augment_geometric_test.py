@@ -28,9 +28,7 @@ def candidates(image: np.ndarray, pad: int, flips: tuple[bool, ...], padding: st
     """Every possible outcome, by NumPy alone: flips x (2 pad + 1)^2 windows."""
     height, width, _ = image.shape
     if padding == "mean":
-        planes = [
-            np.pad(image[..., c], pad, constant_values=image[..., c].mean()) for c in range(image.shape[2])
-        ]
+        planes = [np.pad(image[..., c], pad, constant_values=image[..., c].mean()) for c in range(image.shape[2])]
         padded = np.stack(planes, axis=-1)
     else:
         padded = np.pad(image, ((pad, pad), (pad, pad), (0, 0)), mode=NUMPY_PAD[padding])
@@ -86,9 +84,7 @@ def test_flips_and_places_are_uniform(rng: np.random.Generator) -> None:
     table = candidates(image, 2, (False, True))
     drawn = which(outcomes(functools.partial(flip_crop_rotate, pad=2, degrees=0), image, 5000), table)
     assert stats.chisquare(np.bincount(drawn, minlength=len(table))).pvalue > 0.01
-    crops = which(
-        outcomes(functools.partial(random_crop, pad=2), image, 2500), candidates(image, 2, (False,))
-    )
+    crops = which(outcomes(functools.partial(random_crop, pad=2), image, 2500), candidates(image, 2, (False,)))
     assert stats.chisquare(np.bincount(crops, minlength=25)).pvalue > 0.01
     flips = which(outcomes(random_flip, image, 2000), candidates(image, 0, (False, True)))
     assert stats.binomtest(int(flips.sum()), 2000).pvalue > 0.01
@@ -214,9 +210,7 @@ def test_bad_arguments_are_named(key: jax.Array, unhooked: None) -> None:
     image = jnp.zeros((8, 8, 3))
     with pytest.raises(ValueError, match="pad must be at least 0; got -1"):
         flip_crop_rotate(key, image, pad=-1)
-    with pytest.raises(
-        ValueError, match="pad must be at most the shorter side of the image, 8 pixels; got 9"
-    ):
+    with pytest.raises(ValueError, match="pad must be at most the shorter side of the image, 8 pixels; got 9"):
         random_crop(key, image, pad=9)
     with pytest.raises(TypeError, match=r"pad must be an integer, got 1.5"):
         flip_crop_rotate(key, image, pad=1.5)

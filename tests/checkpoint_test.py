@@ -8,15 +8,22 @@ import optax
 import pytest
 import tiny
 
-from mollax import step
+from mollax import parallel
 from mollax.checkpoint import Checkpointer, CheckpointMismatchError, config_differences
 from mollax.state import create_state
 
-CONFIG = {"optim": {"lr": 0.1, "milestones": (1, 2)}, "data": {"path": "here", "reader": "digits"}, "log": {"every": "1 step"}}
+CONFIG = {
+    "optim": {"lr": 0.1, "milestones": (1, 2)},
+    "data": {"path": "here", "reader": "digits"},
+    "log": {"every": "1 step"},
+}
 
 
 def make_state(width=3, at_step=0):
-    variables = {"params": {"layer": {"w": jnp.arange(width, dtype=jnp.float32)}}, "batch_stats": {"m": jnp.ones(2)}}
+    variables = {
+        "params": {"layer": {"w": jnp.arange(width, dtype=jnp.float32)}},
+        "batch_stats": {"m": jnp.ones(2)},
+    }
     state = create_state(variables, optax.sgd(0.1, momentum=0.9), ema=True)
     return state.replace(step=jnp.int32(at_step))
 
@@ -46,7 +53,7 @@ def test_only_the_newest_are_kept(tmp_path):
 
 
 def test_state_of_many_devices_is_restored_for_any_number(tmp_path):
-    spread = step.replicate(make_state(at_step=2))
+    spread = parallel.replicate(make_state(at_step=2))
     assert len(jax.tree.leaves(spread)[0].devices()) == jax.device_count()
     checkpointer = Checkpointer(tmp_path, config=CONFIG)
     checkpointer.save(spread, wait=True)
@@ -71,14 +78,16 @@ def test_if_all_are_damaged_it_says_so(tmp_path):
     for file in (tmp_path / "1" / "state").rglob("*"):
         if file.is_file() and "commit_success" not in file.name:
             file.write_bytes(b"")
-    with pytest.raises(RuntimeError, match="None of the checkpoints in .* can be read"):
+    with pytest.raises(RuntimeError, match=r"None of the checkpoints in .* can be read"):
         Checkpointer(tmp_path, config=CONFIG).restore(make_state())
 
 
 def test_another_config_names_the_fields(tmp_path):
     saved(tmp_path, 3)
     other = {**CONFIG, "optim": {"lr": 0.2, "milestones": (1, 2)}}
-    with pytest.raises(CheckpointMismatchError, match=r"step 3(.|\n)*optim.lr: 0.1 saved, 0.2 now(.|\n)*another --workdir"):
+    with pytest.raises(
+        CheckpointMismatchError, match=r"step 3(.|\n)*optim.lr: 0.1 saved, 0.2 now(.|\n)*another --workdir"
+    ):
         Checkpointer(tmp_path, config=other).restore(make_state())
 
 
@@ -89,7 +98,11 @@ def test_another_model_names_the_arrays(tmp_path):
 
 
 def test_paths_and_intervals_may_change_and_tuples_equal_lists():
-    now = {"optim": {"lr": 0.1, "milestones": [1, 2]}, "data": {"path": "there", "reader": "digits"}, "log": {"every": "9 steps"}}
+    now = {
+        "optim": {"lr": 0.1, "milestones": [1, 2]},
+        "data": {"path": "there", "reader": "digits"},
+        "log": {"every": "9 steps"},
+    }
     assert config_differences(CONFIG, now) == []
     now["data"]["reader"] = "idx"
     assert config_differences(CONFIG, now) == ["data.reader: 'digits' saved, 'idx' now"]

@@ -30,9 +30,7 @@ def cifar10(rng: np.random.Generator) -> tuple[dict[str, np.ndarray], dict[str, 
 
 def python10(images, labels) -> dict[str, bytes]:
     files = {
-        name: pickle.dumps(
-            {b"batch_label": b"x", b"labels": labels[name].tolist(), b"data": rows_of(images[name])}, 2
-        )
+        name: pickle.dumps({b"batch_label": b"x", b"labels": labels[name].tolist(), b"data": rows_of(images[name])}, 2)
         for name in images
     }
     return files | {
@@ -43,9 +41,7 @@ def python10(images, labels) -> dict[str, bytes]:
 
 def binary10(images, labels) -> dict[str, bytes]:
     files = {
-        f"{name}.bin": np.concatenate(
-            [labels[name][:, None].astype(np.uint8), rows_of(images[name])], 1
-        ).tobytes()
+        f"{name}.bin": np.concatenate([labels[name][:, None].astype(np.uint8), rows_of(images[name])], 1).tobytes()
         for name in images
     }
     return files | {"batches.meta.txt": b"\n".join(TEN) + b"\n\n"}
@@ -105,9 +101,7 @@ def test_cifar10(tmp_path, rng, build, form):
 
 
 @pytest.mark.parametrize("binary", [False, True])
-@pytest.mark.parametrize(
-    "kind, names, labels", [("fine", FINE, [0, 1, 2, 3]), ("coarse", COARSE, [0, 1, 1, 1])]
-)
+@pytest.mark.parametrize("kind, names, labels", [("fine", FINE, [0, 1, 2, 3]), ("coarse", COARSE, [0, 1, 1, 1])])
 def test_cifar100(tmp_path, rng, binary, kind, names, labels):
     images, files = cifar100(rng, binary)
     raw = read_cifar(pack(tmp_path / "c.tgz", "cifar-100", files), ReadOptions(), label_kind=kind)

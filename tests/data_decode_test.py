@@ -200,9 +200,7 @@ def test_alpha_is_refused_dropped_or_blended(mode, rng):
         color = np.asarray(image.convert("RGB"))
         alpha = np.where(np.asarray(image) == 0, 0, 255)
     data = encoded(image, **({"transparency": 0} if mode == "P" else {}))
-    with pytest.raises(
-        ValueError, match=r"cat.png has an alpha channel .* alpha='drop' .* alpha='white'"
-    ) as error:
+    with pytest.raises(ValueError, match=r"cat.png has an alpha channel .* alpha='drop' .* alpha='white'") as error:
         decode_image(data, "cat.png", PLAIN)
     assert not isinstance(error.value, BadImageError)  # skipping bad images must not hide it
     dropped, kinds = decode_image(data, "a", ReadOptions(alpha="drop"))
@@ -364,9 +362,7 @@ def test_splits_in_order(limit, source, squares):
         split = splits[name]
         assert isinstance(split.images, LazyImages) == (limit == "lazy")
         assert split.images.shape == (stop - start, 5, 5, 3)
-        np.testing.assert_array_equal(
-            np.stack([split.images[i] for i in range(len(split))]), squares[start:stop]
-        )
+        np.testing.assert_array_equal(np.stack([split.images[i] for i in range(len(split))]), squares[start:stop])
         np.testing.assert_array_equal(split.labels, np.arange(start, stop) % 2)
         assert split.labels.dtype == np.int32
 

@@ -40,9 +40,7 @@ def test_note_drop_raise(pair):
     assert fewer.labels.tolist() == [0, 1, 2, 3, 5]
     assert note.endswith("dropped from train")
     assert check_disjoint(fewer, b, duplicates="raise") == (fewer, None)
-    with pytest.raises(
-        ValueError, match=r"1 of 6 left images are also in right.*positions 4 of left.*'drop'"
-    ):
+    with pytest.raises(ValueError, match=r"1 of 6 left images are also in right.*positions 4 of left.*'drop'"):
         check_disjoint(a, b, names=("left", "right"), duplicates="raise")
     with pytest.raises(ValueError, match="duplicates must be one of"):
         check_disjoint(a, b, duplicates="ignore")

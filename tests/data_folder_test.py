@@ -40,10 +40,7 @@ CUT = jpeg(9)[:-30]
 def tree(splits=("",), classes=("cat", "dog"), n=2):
     """Names and contents of images; the red value counts up."""
     names = [
-        "/".join(filter(None, (split, name, f"{i}.png")))
-        for split in splits
-        for name in classes
-        for i in range(n)
+        "/".join(filter(None, (split, name, f"{i}.png"))) for split in splits for name in classes for i in range(n)
     ]
     return {name: png(value) for value, name in enumerate(names)}
 
@@ -191,9 +188,7 @@ def test_bad_images_can_be_skipped(write):
 
 
 def test_missing_path(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match=r"nothing does not exist. Give a folder of images, or a .zip"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"nothing does not exist. Give a folder of images, or a .zip"):
         read_folder(tmp_path / "nothing", PLAIN)
 
 
@@ -240,12 +235,8 @@ def test_encrypted_zip(tmp_path):
 
 def test_a_member_that_unpacks_to_too_much(tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "MAX_FILE_BYTES", 1000)
-    path = zip_of(
-        tmp_path / "set.zip", {**tree(), "dog/9.png": b"\0" * 2000}, compression=zipfile.ZIP_DEFLATED
-    )
-    with pytest.raises(
-        BadImageError, match=r"dog/9.png: cannot be read \(2,000 bytes once unpacked, over 1,000"
-    ):
+    path = zip_of(tmp_path / "set.zip", {**tree(), "dog/9.png": b"\0" * 2000}, compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(BadImageError, match=r"dog/9.png: cannot be read \(2,000 bytes once unpacked, over 1,000"):
         read_folder(path, PLAIN)
 
 

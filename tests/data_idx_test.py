@@ -91,9 +91,7 @@ def test_images_and_labels_must_match(tmp_path, arrays):
         read_idx(tmp_path, ReadOptions())
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda d: d[:-9], lambda d: b"nonsense", lambda d: d[:20] + b"!!!!" + d[24:]]
-)
+@pytest.mark.parametrize("damage", [lambda d: d[:-9], lambda d: b"nonsense", lambda d: d[:20] + b"!!!!" + d[24:]])
 def test_damaged_gzip(tmp_path, arrays, damage):
     write(tmp_path, arrays, packed=True)
     file = tmp_path / (NAMES[0] + ".gz")
@@ -109,6 +107,4 @@ def test_real_mnist(real_data):
     assert test.images.shape == (10000, 28, 28, 1)
     assert np.bincount(train.labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
-    np.testing.assert_allclose(
-        train.images.mean() / 255, 0.1307, atol=5e-5
-    )  # the mean everyone standardizes by
+    np.testing.assert_allclose(train.images.mean() / 255, 0.1307, atol=5e-5)  # the mean everyone standardizes by

@@ -148,9 +148,7 @@ def test_lazy_images_are_not_decoded(monkeypatch):
     assert data.notes.count(NOT_COMPARED) == 1
     for part in (data.train, data.validation, data.test):
         assert isinstance(part.images, LazyImages)
-        original = [
-            next(i for i in range(60) if (Counting()(i) == part.images[j]).all()) for j in range(len(part))
-        ]
+        original = [next(i for i in range(60) if (Counting()(i) == part.images[j]).all()) for j in range(len(part))]
         np.testing.assert_array_equal(np.array([1, -1, 0])[np.array(original) % 3], part.labels)
 
 
@@ -222,9 +220,7 @@ def test_tfds_needs_a_name(tmp_path):
 
 
 def test_a_path_that_is_not_there():
-    with pytest.raises(
-        FileNotFoundError, match=r"data.path='/no/such' does not exist. The npz reader needs an .npz"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"data.path='/no/such' does not exist. The npz reader needs an .npz"):
         load("npz", path="/no/such")
 
 

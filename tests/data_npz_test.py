@@ -103,9 +103,7 @@ def test_bad_arrays(tmp_path, change, message):
 
 
 def test_missing_keys(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"lacks test_labels \(found: test_images, train_images, train_labels\)"
-    ):
+    with pytest.raises(ValueError, match=r"lacks test_labels \(found: test_images, train_images, train_labels\)"):
         read(tmp_path, train_images=NAN, train_labels=NAN, test_images=NAN)
     with pytest.raises(ValueError, match=r"has unexpected keys \(found: class_names\)"):
         read(tmp_path, class_names=np.array(["a"]))

@@ -84,9 +84,7 @@ def test_seed_decides_and_splits_differ():
 
 
 def test_size_and_channels():
-    raw = read_sprites(
-        "", ReadOptions(image_size=48, channels=1), angles="three_modes", per_class=1, test_per_class=1
-    )
+    raw = read_sprites("", ReadOptions(image_size=48, channels=1), angles="three_modes", per_class=1, test_per_class=1)
     assert raw.splits["train"].images.shape == (4, 48, 48, 1)
     assert raw.class_names[:2] == ("sprout positive", "sprout negative")
 

@@ -57,9 +57,7 @@ class MollaxToy(tfds.core.GeneratorBasedBuilder):
 
 def toy(data_dir, splits, **kwargs):
     """Prepares a set, to be read through the files alone, as a set made by others would be."""
-    MollaxToy(
-        splits=splits, data_dir=str(data_dir), file_format="array_record", **kwargs
-    ).download_and_prepare()
+    MollaxToy(splits=splits, data_dir=str(data_dir), file_format="array_record", **kwargs).download_and_prepare()
     (data_dir / "mollax_toy").rename(data_dir / "toy_of_others")
     for info in data_dir.glob("toy_of_others/*/*"):
         if info.suffix == ".json":
@@ -204,9 +202,7 @@ def test_prepared_in_a_format_of_tensorflow(tmp_path):
     toy(tmp_path, {"train": examples(0)})
     info = next(tmp_path.glob("toy_of_others/*/dataset_info.json"))
     info.write_text(info.read_text().replace("array_record", "tfrecord"))
-    with pytest.raises(
-        ValueError, match=r"prepared as tfrecord, which needs TensorFlow. Prepare it as array_"
-    ):
+    with pytest.raises(ValueError, match=r"prepared as tfrecord, which needs TensorFlow. Prepare it as array_"):
         read(tmp_path)
 
 

@@ -27,12 +27,12 @@ def test_units(text, expected):
 
 @pytest.mark.parametrize("text", ["10", "ten epochs", "5 epochs 3 steps", "", "5 minutes", "-3 steps"])
 def test_anything_but_one_number_with_one_unit_is_refused(text):
-    with pytest.raises(ValueError, match="log.every must be one number with one unit"):
+    with pytest.raises(ValueError, match=r"log\.every must be one number with one unit"):
         to_steps("log.every", text, steps_per_epoch=10)
 
 
 def test_half_a_step_is_refused():
-    with pytest.raises(ValueError, match="whole number of steps; got '2.5 steps'"):
+    with pytest.raises(ValueError, match=r"whole number of steps; got '2\.5 steps'"):
         to_steps("log.every", "2.5 steps", steps_per_epoch=10)
 
 

@@ -8,7 +8,6 @@ from mollax.data import Dataset, Split
 from mollax.evaluators import ClassificationEvaluator, Predictor
 from mollax.state import create_state
 
-
 STATE = create_state({"params": {}}, optax.identity())
 
 

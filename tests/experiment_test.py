@@ -71,7 +71,10 @@ def test_augmentation_may_be_off():
         ({"train__duration": "5 %"}, "train.duration cannot be a percentage"),
         ({"optim__warmup": "9 steps"}, "optim.warmup must be shorter than the run of 8 steps"),
         ({"eval__every": "often"}, "eval.every must be one number with one unit"),
-        ({"mollify__enabled": False, "mollify__repeats": 2}, "mollify.repeats is 2, but mollify.enabled is False"),
+        (
+            {"mollify__enabled": False, "mollify__repeats": 2},
+            "mollify.repeats is 2, but mollify.enabled is False",
+        ),
         ({"loss__name": "mse"}, "loss.name must be one of"),
     ],
 )

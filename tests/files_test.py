@@ -25,9 +25,7 @@ def tracked() -> list[Path]:
     """Files that git would commit; without git, all but generated ones."""
     try:
         command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
-            "\0"
-        )
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
         files = [ROOT / name for name in listed if name]
     except (OSError, subprocess.CalledProcessError):
         files = list(ROOT.rglob("*"))
@@ -46,8 +44,7 @@ def text_of(file: Path) -> str:
 
 def test_a_file_holds_one_idea():
     lengths = {
-        str(module.relative_to(ROOT)): len(module.read_text(encoding="utf-8").splitlines())
-        for module in MODULES
+        str(module.relative_to(ROOT)): len(module.read_text(encoding="utf-8").splitlines()) for module in MODULES
     }
     over = {name: lines for name, lines in lengths.items() if lines > HARD_LIMIT}
     assert not over, f"over {HARD_LIMIT} lines: {over}"
@@ -55,9 +52,7 @@ def test_a_file_holds_one_idea():
     mean = sum(lengths.values()) / len(lengths)
     print(f"\n{len(lengths)} files, mean {mean:.0f} lines; over the soft limit of {SOFT_LIMIT}: {long}")
     assert mean <= SOFT_LIMIT * 0.75, f"mean {mean:.0f} lines; the longest: {long}"
-    assert len(long) <= 0.15 * len(lengths), (
-        f"too many files over the soft limit of {SOFT_LIMIT} lines: {long}"
-    )
+    assert len(long) <= 0.15 * len(lengths), f"too many files over the soft limit of {SOFT_LIMIT} lines: {long}"
 
 
 def test_every_module_has_a_docstring():
@@ -106,9 +101,7 @@ def test_machine_patterns_can_match():
 
 
 def test_no_large_files():
-    large = {
-        str(file.relative_to(ROOT)): size for file in tracked() if (size := file.stat().st_size) > 1_000_000
-    }
+    large = {str(file.relative_to(ROOT)): size for file in tracked() if (size := file.stat().st_size) > 1_000_000}
     assert not large
 
 

@@ -110,9 +110,7 @@ def test_from_pixels_sends_pixels_where_the_pixel_matrix_says(rng: np.random.Gen
 
 
 def test_matrices_are_differentiable_and_batch() -> None:
-    gradient = jax.grad(
-        lambda angle: jnp.sum(affine.rotation(angle, aspect=2.0) * jnp.arange(6.0).reshape(2, 3))
-    )
+    gradient = jax.grad(lambda angle: jnp.sum(affine.rotation(angle, aspect=2.0) * jnp.arange(6.0).reshape(2, 3)))
     # d/da of 0 cos - 1 sin/2 + 3 * 2 sin + 4 cos at 0.3.
     expected = -0.5 * np.cos(0.3) + 6 * np.cos(0.3) - 4 * np.sin(0.3)
     np.testing.assert_allclose(gradient(0.3), expected, rtol=1e-5)

@@ -30,9 +30,7 @@ def test_contrast_scales_around_each_channels_mean(
     ours = np.asarray(adjust_contrast(jnp.asarray(image), factor))
     for channel in range(shape[2]):
         plane = image[..., channel].astype(np.float64)
-        np.testing.assert_allclose(
-            ours[..., channel], factor * plane + (1 - factor) * plane.mean(), atol=1e-6
-        )
+        np.testing.assert_allclose(ours[..., channel], factor * plane + (1 - factor) * plane.mean(), atol=1e-6)
 
 
 def test_contrast_is_not_clipped_and_has_the_right_gradients(rng: np.random.Generator) -> None:
@@ -63,9 +61,7 @@ def test_quantize_truncates_and_rounds_as_numpy_does(rng: np.random.Generator) -
     down = np.uint8(values * np.float32(255)) / 255
     near = np.uint8(np.round(values * np.float32(255))) / 255
     np.testing.assert_allclose(quantize(jnp.asarray(values)), down, atol=1e-7)
-    np.testing.assert_allclose(
-        jax.jit(lambda v: quantize(v, rounding="round"))(jnp.asarray(values)), near, atol=1e-7
-    )
+    np.testing.assert_allclose(jax.jit(lambda v: quantize(v, rounding="round"))(jnp.asarray(values)), near, atol=1e-7)
     assert (down != near).mean() == pytest.approx(0.5, abs=0.02)
 
 
@@ -102,9 +98,7 @@ def test_standardize_is_standard_scaler(rng: np.random.Generator) -> None:
 
 def test_bad_arguments_are_named(unhooked: None) -> None:
     image = jnp.zeros((4, 4, 3))
-    with pytest.raises(
-        ValueError, match=r"image must have 1 or 3 channels to become gray; got shape \(4, 4, 2\)"
-    ):
+    with pytest.raises(ValueError, match=r"image must have 1 or 3 channels to become gray; got shape \(4, 4, 2\)"):
         to_gray(image[..., :2])
     with pytest.raises(ValueError, match="rounding must be one of 'truncate', 'round'; got 'floor'"):
         quantize(image, rounding="floor")
@@ -114,9 +108,7 @@ def test_bad_arguments_are_named(unhooked: None) -> None:
         standardize(jnp.zeros((4, 4, 3), jnp.uint8), (0.5,) * 3, (0.5,) * 3)
     with pytest.raises(ValueError, match=r"mean must hold one number a channel, 3 here; got shape \(1,\)"):
         standardize(image, (0.5,), (0.5,))
-    with pytest.raises(
-        ValueError, match=r"std must be positive in every channel; got .*Is a channel constant"
-    ):
+    with pytest.raises(ValueError, match=r"std must be positive in every channel; got .*Is a channel constant"):
         standardize(image, (0.5,) * 3, (0.5, 0.0, 0.5))
     with pytest.raises(ValueError, match="image must have 3 axes"):
         adjust_contrast(jnp.zeros((4, 4)), 0.5)

@@ -21,9 +21,7 @@ def unhooked() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("mode", BORDERS)
-@pytest.mark.parametrize(
-    "sigma, shape", [(0.1, (16, 16, 3)), (0.4, (9, 14, 1)), (1.0, (9, 14, 1)), (2.5, (16, 16, 3))]
-)
+@pytest.mark.parametrize("sigma, shape", [(0.1, (16, 16, 3)), (0.4, (9, 14, 1)), (1.0, (9, 14, 1)), (2.5, (16, 16, 3))])
 def test_equals_scipy(mode: str, sigma: float, shape: tuple[int, int, int], rng: np.random.Generator) -> None:
     image = rng.random(shape, np.float32)
     ours = gaussian_blur(jnp.asarray(image), sigma, mode=mode)
@@ -43,9 +41,7 @@ def test_kernels_wider_than_the_image_equal_scipy(mode: str, rng: np.random.Gene
 def test_truncate_cuts_where_scipy_cuts(truncate: float, rng: np.random.Generator) -> None:
     image = rng.random((12, 12, 1), np.float32)
     ours = gaussian_blur(jnp.asarray(image), 1.3, truncate=truncate)
-    expected = ndimage.gaussian_filter(
-        image.astype(np.float64), (1.3, 1.3, 0), mode="nearest", truncate=truncate
-    )
+    expected = ndimage.gaussian_filter(image.astype(np.float64), (1.3, 1.3, 0), mode="nearest", truncate=truncate)
     np.testing.assert_allclose(ours, expected, atol=1e-6)
 
 

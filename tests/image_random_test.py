@@ -144,9 +144,7 @@ def test_scipy_agrees(generator: str, key: jax.Array) -> None:
 
 
 def test_normals_equal_scipys_at_every_cell() -> None:
-    cells = np.unique(
-        np.concatenate([np.arange(0, 2**24, 997), np.arange(4096), 2**24 - 1 - np.arange(4096)])
-    )
+    cells = np.unique(np.concatenate([np.arange(0, 2**24, 997), np.arange(4096), 2**24 - 1 - np.arange(4096)]))
     ours = random._normal_from_bits(jnp.asarray(cells.astype(np.uint32) << np.uint32(8)))
     np.testing.assert_allclose(ours, special.ndtri((cells + 0.5) / 2**24), rtol=2e-6, atol=1e-7)
     assert np.all(np.diff(np.asarray(ours)) >= 0)
@@ -164,9 +162,7 @@ def test_a_value_depends_on_its_key_and_position_only(key: jax.Array) -> None:
     np.testing.assert_array_equal(random.normal(key, (120,)).reshape(6, 5, 4), whole)
     np.testing.assert_array_equal(random.normal(key, (2, 5, 4)), whole[:2])
     np.testing.assert_array_equal(random.normal(key, (6, 5, 4)), whole)
-    np.testing.assert_array_equal(
-        jax.jit(random.hash_bits, static_argnums=1)(key, (9,)), random.hash_bits(key, (9,))
-    )
+    np.testing.assert_array_equal(jax.jit(random.hash_bits, static_argnums=1)(key, (9,)), random.hash_bits(key, (9,)))
     keys = jax.random.split(key, 3)
     batch = jax.vmap(lambda k: random.uniform(k, (7,)))(keys)
     for row, k in zip(batch, keys, strict=True):
@@ -238,8 +234,7 @@ def cross_key_failures(samples: list[np.ndarray]) -> list[tuple[int, int]]:
         (i, lag)
         for i, (a, b) in enumerate(itertools.pairwise(samples))
         for lag in (-2, -1, 0, 1, 2)
-        if abs(correlation_z(a[max(0, -lag) : len(a) - max(0, lag)], b[max(0, lag) : len(b) + min(0, lag)]))
-        > Z_LIMIT
+        if abs(correlation_z(a[max(0, -lag) : len(a) - max(0, lag)], b[max(0, lag) : len(b) + min(0, lag)])) > Z_LIMIT
     ]
 
 

@@ -64,15 +64,11 @@ def test_values_and_gradients_are_those_of_torch(
         np.testing.assert_allclose(ours, value, atol=atol)
         np.testing.assert_allclose(our_image, to_image, atol=atol)
         # A sum over all pixels: held relative to its size.
-        np.testing.assert_allclose(
-            our_matrix, to_matrix, rtol=1e-5, atol=1e-5 * max(1, np.abs(to_matrix).max())
-        )
+        np.testing.assert_allclose(our_matrix, to_matrix, rtol=1e-5, atol=1e-5 * max(1, np.abs(to_matrix).max()))
 
 
 @pytest.mark.parametrize("offset", [(0.0, 0.0), (2 / 8, 0.0), (0.0, -4 / 8)])
-def test_gradients_at_whole_positions_are_those_of_torch(
-    offset: tuple[float, float], rng: np.random.Generator
-) -> None:
+def test_gradients_at_whole_positions_are_those_of_torch(offset: tuple[float, float], rng: np.random.Generator) -> None:
     # A flow starts near the identity, a crop sits on whole pixels: the kink is where training begins.
     image, cotangent = rng.random((9, 9, 2), np.float32), rng.normal(size=(9, 9, 2)).astype(np.float32)
     matrix = np.asarray(affine.translation(*offset))
@@ -85,9 +81,7 @@ def test_gradients_at_whole_positions_are_those_of_torch(
 
 @pytest.mark.parametrize("padding", SCIPY)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_sample_is_map_coordinates(
-    padding: str, shape: tuple[int, int, int], rng: np.random.Generator
-) -> None:
+def test_sample_is_map_coordinates(padding: str, shape: tuple[int, int, int], rng: np.random.Generator) -> None:
     image = rng.random(shape, np.float32)
     rows, columns = (rng.uniform(-2 * n, 3 * n, size=(4, 7)).astype(np.float32) for n in shape[:2])
     ours = jax.jit(lambda x, i, j: sample(x, i, j, padding=padding))(image, rows, columns)
@@ -121,9 +115,7 @@ def test_identity_and_flip_are_exact(
 ) -> None:
     image = jnp.asarray(rng.random(shape, np.float32))
     np.testing.assert_array_equal(warp(image, affine.identity(), padding=padding, method=method), image)
-    np.testing.assert_array_equal(
-        warp(image, affine.flip_horizontal(), padding=padding, method=method), image[:, ::-1]
-    )
+    np.testing.assert_array_equal(warp(image, affine.flip_horizontal(), padding=padding, method=method), image[:, ::-1])
 
 
 @pytest.mark.parametrize("padding", PADDINGS)
@@ -174,15 +166,11 @@ def test_half_precision_images_keep_their_type_and_place(rng: np.random.Generato
 
 def test_bad_arguments_are_named(unhooked: None) -> None:
     image = jnp.zeros((4, 4, 3))
-    with pytest.raises(
-        ValueError, match=r"padding must be one of .*'reflect'.*got 'reflection'. Did you mean"
-    ):
+    with pytest.raises(ValueError, match=r"padding must be one of .*'reflect'.*got 'reflection'. Did you mean"):
         affine_warp(image, affine.identity(), padding="reflection")
     with pytest.raises(ValueError, match=r"method must be one of 'bilinear', 'nearest'; got 'bicubic'"):
         affine_warp(image, affine.identity(), method="bicubic")
-    with pytest.raises(
-        ValueError, match=r"image must have 3 axes \(height, width, channels\); got shape \(4, 4\)"
-    ):
+    with pytest.raises(ValueError, match=r"image must have 3 axes \(height, width, channels\); got shape \(4, 4\)"):
         affine_warp(jnp.zeros((4, 4)), affine.identity())
     with pytest.raises(TypeError, match=r"image must be floats, not uint8. Divide 8-bit values by 255"):
         affine_warp(jnp.zeros((4, 4, 3), jnp.uint8), affine.identity())

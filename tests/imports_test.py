@@ -79,9 +79,7 @@ def wrong_arrows(unit: str, source: str) -> list[str]:
 def test_arrows_run_one_way(module):
     unit, source = unit_of(module), module.read_text(encoding="utf-8")
     if not unit:
-        assert not list(imports(source)), (
-            "mollax/__init__.py imports nothing: each package is imported by name"
-        )
+        assert not list(imports(source)), "mollax/__init__.py imports nothing: each package is imported by name"
         return
     assert unit in HEIGHT, f"give {unit!r} a place in LAYERS"
     assert not wrong_arrows(unit, source)

@@ -12,7 +12,11 @@ def words(key):
 
 def test_every_part_of_the_name_changes_the_key():
     base = words(keys.stream_key(0, "mollify", 3))
-    for other in (keys.stream_key(1, "mollify", 3), keys.stream_key(0, "dropout", 3), keys.stream_key(0, "mollify", 4)):
+    for other in (
+        keys.stream_key(1, "mollify", 3),
+        keys.stream_key(0, "dropout", 3),
+        keys.stream_key(0, "mollify", 4),
+    ):
         assert (base != words(other)).any()
     np.testing.assert_array_equal(base, words(keys.stream_key(0, "mollify", 3)))
 

@@ -49,9 +49,7 @@ def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:
     assert metrics.expected_calibration_error(probs, labels, bins=5) == pytest.approx(expected, abs=1e-15)
     np.testing.assert_array_equal(metrics.reliability(probs, labels, bins=5).count, [0, 0, 1, 1, 0])
     # Right-open bins would put .6 beside .61, and .59 apart.
-    np.testing.assert_array_equal(
-        metrics.reliability(*_top([0.59, 0.6], [1, 0]), bins=5).count, [0, 0, 2, 0, 0]
-    )
+    np.testing.assert_array_equal(metrics.reliability(*_top([0.59, 0.6], [1, 0]), bins=5).count, [0, 0, 2, 0, 0])
 
 
 @pytest.mark.parametrize("bins", [3, 7, 10, 15, 49, 100])
@@ -202,9 +200,7 @@ def test_scaling_lowers_ece_and_shifts_change_nothing(rng: np.random.Generator) 
     logits, labels = _sampled(rng, 3.0)
     fit = metrics.fit_temperature(logits, labels)
     before = metrics.expected_calibration_error(np.exp(metrics.log_softmax64(logits)), labels)
-    after = metrics.expected_calibration_error(
-        np.exp(metrics.log_softmax64(logits / fit.temperature)), labels
-    )
+    after = metrics.expected_calibration_error(np.exp(metrics.log_softmax64(logits / fit.temperature)), labels)
     assert after < 0.05 < before
     shifted = metrics.fit_temperature(logits + rng.normal(size=(len(labels), 1)) * 100, labels)
     assert shifted.temperature == pytest.approx(fit.temperature, rel=1e-8)

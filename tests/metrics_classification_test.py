@@ -114,9 +114,7 @@ def test_log_softmax_is_stable_at_every_float32_logit() -> None:
     logits = np.array([[3e38, -3e38, 0.0], [1000.0, 999.0, -1000.0], [-1e-30, 0.0, 1e-30]], np.float32)
     values = metrics.log_softmax64(logits)
     assert values.dtype == np.float64
-    np.testing.assert_allclose(
-        values, scipy.special.log_softmax(logits.astype(np.float64), axis=1), rtol=1e-12
-    )
+    np.testing.assert_allclose(values, scipy.special.log_softmax(logits.astype(np.float64), axis=1), rtol=1e-12)
     # A float32 softmax underflows at a gap of 104 and makes the NLL infinite.
     far = np.array([[200.0, 0.0]], np.float32)
     assert metrics.negative_log_likelihood(metrics.log_softmax64(far), np.array([1])) == pytest.approx(200)

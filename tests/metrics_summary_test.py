@@ -144,8 +144,6 @@ def test_jax_and_half_precision_logits(logits: np.ndarray, labels: np.ndarray) -
         (np.zeros((1, 2)), np.array([0]), {"resamples": -1}, "resamples must be at least 0; got -1"),
     ],
 )
-def test_bad_input_is_refused(
-    logits: np.ndarray, labels: np.ndarray, options: dict[str, Any], message: str
-) -> None:
+def test_bad_input_is_refused(logits: np.ndarray, labels: np.ndarray, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         metrics.summarize(logits, labels, **options)

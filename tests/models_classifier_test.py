@@ -151,9 +151,7 @@ def test_bad_images_are_refused(name):
     def start(x):
         return jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), x)
 
-    with pytest.raises(
-        ValueError, match=r"images must have 4 axes \(n, height, width, channels\); got shape \(16,"
-    ):
+    with pytest.raises(ValueError, match=r"images must have 4 axes \(n, height, width, channels\); got shape \(16,"):
         start(jnp.zeros((16, 16, 3)))
     with pytest.raises(TypeError, match="images must be floating point, got uint8: divide"):
         start(jnp.zeros((2, 16, 16, 3), jnp.uint8))

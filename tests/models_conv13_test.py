@@ -43,9 +43,7 @@ def test_logits_agree_with_torch(side, rng):
     copy_linear(layers[-1], params["linear"])
     reference = torch.nn.Sequential(*layers)
     for train in (False, True):
-        apply = jax.jit(
-            lambda x, train=train: model.apply(variables, x, train=train, mutable=["batch_stats"])
-        )
+        apply = jax.jit(lambda x, train=train: model.apply(variables, x, train=train, mutable=["batch_stats"]))
         with torch.no_grad():
             expected = reference.train(train)(nchw(images))
         np.testing.assert_allclose(apply(images)[0], expected, atol=1e-4, rtol=1e-4)

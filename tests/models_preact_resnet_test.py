@@ -121,9 +121,7 @@ def test_logits_and_statistics_agree_with_torch(kind, final_norm, side, rng):
     with torch.no_grad():
         np.testing.assert_allclose(logits, reference.eval()(nchw(images)), atol=1e-4, rtol=1e-4)
 
-    logits, updates = jax.jit(lambda x: model.apply(variables, x, train=True, mutable=["batch_stats"]))(
-        images
-    )
+    logits, updates = jax.jit(lambda x: model.apply(variables, x, train=True, mutable=["batch_stats"]))(images)
     with torch.no_grad():
         np.testing.assert_allclose(logits, reference.train()(nchw(images)), atol=1e-4, rtol=1e-4)
     new, old = (tree["batch_stats"]["trunk"]["stage1_block2"]["norm1"] for tree in (updates, variables))

@@ -80,9 +80,7 @@ def test_logits_agree_with_torch(shortcut, depth, side, rng):
     images = rng.normal(size=(6, side, side, 3)).astype(np.float32)
     variables = drawn(model, rng, side, side, 3)
     for train in (False, True):
-        apply = jax.jit(
-            lambda x, train=train: model.apply(variables, x, train=train, mutable=["batch_stats"])
-        )
+        apply = jax.jit(lambda x, train=train: model.apply(variables, x, train=train, mutable=["batch_stats"]))
         with torch.no_grad():
             expected = torch_forward(images, variables, (depth - 2) // 6, shortcut, train)
         np.testing.assert_allclose(apply(images)[0], expected, atol=1e-4, rtol=1e-4)
@@ -99,7 +97,5 @@ def test_bad_arguments_are_named():
     for depth in (9, 2):
         with pytest.raises(ValueError, match=f"depth must be 6n \\+ 2 with n >= 1, such as 8.*got {depth}"):
             ResNetCifar(classes=10, depth=depth)
-    with pytest.raises(
-        ValueError, match="shortcut must be one of 'identity', 'projection'; got 'projektion'"
-    ):
+    with pytest.raises(ValueError, match="shortcut must be one of 'identity', 'projection'; got 'projektion'"):
         ResNetCifar(classes=10, shortcut="projektion")

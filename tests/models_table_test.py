@@ -46,18 +46,12 @@ def test_a_list_stands_for_a_tuple():
 
 
 def test_unknown_names_options_and_dtypes_are_refused():
-    with pytest.raises(
-        ValueError, match=r"model must be one of 'preact_resnet18', .*Did you mean 'resnet8'\?"
-    ):
+    with pytest.raises(ValueError, match=r"model must be one of 'preact_resnet18', .*Did you mean 'resnet8'\?"):
         create_model("resnet9", classes=10)
-    expected = (
-        r"option of model 'mlp' must be one of 'hidden', 'dropout'; got 'droput'. Did you mean 'dropout'\?"
-    )
+    expected = r"option of model 'mlp' must be one of 'hidden', 'dropout'; got 'droput'. Did you mean 'dropout'\?"
     with pytest.raises(ValueError, match=expected):
         create_model("mlp", classes=10, droput=0.1)
-    with pytest.raises(
-        ValueError, match="option of model 'preact_resnet18' must be one of 'planes', 'final_norm'"
-    ):
+    with pytest.raises(ValueError, match="option of model 'preact_resnet18' must be one of 'planes', 'final_norm'"):
         create_model("preact_resnet18", classes=10, stages=(1, 1))
     for dtype in ("float64", jnp.float16, "flaot32"):
         with pytest.raises(ValueError, match="dtype must be one of 'float32', 'bfloat16'; got"):

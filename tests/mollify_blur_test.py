@@ -29,9 +29,7 @@ def unhooked() -> Iterator[None]:
 def reference(image: np.ndarray, scale: float) -> np.ndarray:
     """Eq 5 through scipy's fast transform, in float64."""
     height, width, _ = image.shape
-    frequencies = np.pi**2 * (
-        (np.arange(height) / height)[:, None] ** 2 + (np.arange(width) / width)[None, :] ** 2
-    )
+    frequencies = np.pi**2 * ((np.arange(height) / height)[:, None] ** 2 + (np.arange(width) / width)[None, :] ** 2)
     coefficients = scipy.fft.dctn(image.astype(np.float64), norm="ortho", axes=(0, 1))
     damped = coefficients * np.exp(-(scale**2) / 2 * frequencies)[..., None]
     return scipy.fft.idctn(damped, norm="ortho", axes=(0, 1))
@@ -120,11 +118,7 @@ def test_gradient_at_scale_zero_is_finite() -> None:
 
 @pytest.mark.usefixtures("unhooked")
 def test_bad_images_are_refused() -> None:
-    with pytest.raises(
-        ValueError, match=r"image must have 3 axes \(height, width, channels\); got shape \(4, 4\)"
-    ):
+    with pytest.raises(ValueError, match=r"image must have 3 axes \(height, width, channels\); got shape \(4, 4\)"):
         blur(jnp.zeros((4, 4)), jnp.float32(1.0))
-    with pytest.raises(
-        TypeError, match=r"image must hold floating-point numbers; got uint8. Divide 8-bit images"
-    ):
+    with pytest.raises(TypeError, match=r"image must hold floating-point numbers; got uint8. Divide 8-bit images"):
         blur(jnp.zeros((4, 4, 3), jnp.uint8), jnp.float32(1.0))

@@ -311,9 +311,7 @@ GOOD = {"images": np.zeros((2, 4, 4, 3), np.float32), "labels": np.zeros((2, 5),
         ({"repeats": 1.5}, TypeError, "repeats must be an integer, got 1.5"),
     ],
 )
-def test_bad_input_is_refused(
-    change: dict[str, Any], error: type[Exception], message: str, key: jax.Array
-) -> None:
+def test_bad_input_is_refused(change: dict[str, Any], error: type[Exception], message: str, key: jax.Array) -> None:
     arguments: dict[str, Any] = {**GOOD, **change}
     images, labels = jnp.asarray(arguments.pop("images")), jnp.asarray(arguments.pop("labels"))
     with pytest.raises(error, match=message):

@@ -14,9 +14,7 @@ def test_floats_pass(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "bool", "complex64"])
 def test_others_are_refused_with_advice(dtype: str) -> None:
-    with pytest.raises(
-        TypeError, match=rf"images must hold floating-point numbers; got {dtype}\. Divide 8-bit"
-    ):
+    with pytest.raises(TypeError, match=rf"images must hold floating-point numbers; got {dtype}\. Divide 8-bit"):
         inputs.floating("images", jnp.zeros(2, dtype), inputs.IMAGE_ADVICE)
     with pytest.raises(TypeError, match=r"labels must hold .*jax\.nn\.one_hot\(labels, classes\)"):
         inputs.floating("labels", jnp.zeros(2, dtype), inputs.LABEL_ADVICE)

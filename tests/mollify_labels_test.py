@@ -184,11 +184,7 @@ def test_bad_input_is_refused() -> None:
             mollify.noise_label_decay(t, k)
         with pytest.raises(ValueError, match=rf"k must be in \(0, inf\); got {k}"):
             mollify.blur_label_decay(t, k)
-    with pytest.raises(
-        ValueError, match=r"form must be one of 'power', 'measured'; got 'powr'\. Did you mean"
-    ):
+    with pytest.raises(ValueError, match=r"form must be one of 'power', 'measured'; got 'powr'\. Did you mean"):
         mollify.blur_label_decay(t, form="powr")
-    with pytest.raises(
-        ValueError, match=r"form must be one of 'smooth', .*got 'smoth'\. Did you mean 'smooth'"
-    ):
+    with pytest.raises(ValueError, match=r"form must be one of 'smooth', .*got 'smoth'\. Did you mean 'smooth'"):
         mollify.degrade_labels(jnp.ones(3), t, form="smoth")

@@ -245,9 +245,7 @@ def test_last_axis_is_the_draws(rng: np.random.Generator) -> None:
 def test_bad_input_is_refused() -> None:
     log_probs = jnp.zeros((3, 1))
     assert MARGINALS == ("jensen", "naive", "corrected", "importance")
-    with pytest.raises(
-        ValueError, match=r"method must be one of 'jensen', .*got 'jenson'\. Did you mean 'jensen'"
-    ):
+    with pytest.raises(ValueError, match=r"method must be one of 'jensen', .*got 'jenson'\. Did you mean 'jensen'"):
         log_marginal(log_probs, method="jenson")
     with pytest.raises(ValueError, match=r'"corrected" needs at least 2 draws per image .*got 1\. Raise'):
         log_marginal(log_probs, method="corrected")

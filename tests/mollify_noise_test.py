@@ -97,9 +97,7 @@ def test_bad_input_is_refused(key: jax.Array) -> None:
     t = jnp.float32(0.5)
     with pytest.raises(ValueError, match=r"image must have 3 axes .*got shape \(2, 4, 4, 3\)"):
         noise(key, jnp.zeros((2, 4, 4, 3)), t)
-    with pytest.raises(
-        TypeError, match=r"image must hold floating-point numbers; got uint8. Divide 8-bit images"
-    ):
+    with pytest.raises(TypeError, match=r"image must hold floating-point numbers; got uint8. Divide 8-bit images"):
         noise(key, jnp.zeros((4, 4, 3), jnp.uint8), t)
     with pytest.raises(ValueError, match=r"generator must be one of 'hash', 'threefry'; got 'hsh'"):
         noise(key, jnp.zeros((4, 4, 3)), t, generator="hsh")

@@ -67,7 +67,10 @@ def run_ours(optimizer, start, gradients):
             {"name": "sgd", "nesterov": True, "weight_decay": 1e-2},
             ("SGD", {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-2}),
         ),
-        ({"name": "adamw", "weight_decay": 0.1, "b2": 0.95}, ("AdamW", {"weight_decay": 0.1, "betas": (0.9, 0.95)})),
+        (
+            {"name": "adamw", "weight_decay": 0.1, "b2": 0.95},
+            ("AdamW", {"weight_decay": 0.1, "betas": (0.9, 0.95)}),
+        ),
     ],
 )
 def test_updates_equal_pytorch(ours, theirs, rng):

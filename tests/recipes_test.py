@@ -17,7 +17,9 @@ def test_no_words_change_nothing():
 
 
 def test_unknown_word_names_the_nearest():
-    with pytest.raises(ValueError, match=r"config argument must be one of 'smoke', 'plain'; got 'smok'. Did you mean 'smoke'"):
+    with pytest.raises(
+        ValueError, match=r"config argument must be one of 'smoke', 'plain'; got 'smok'. Did you mean 'smoke'"
+    ):
         recipes.variant(recipes.base(), "smok", plain=recipes.plain)
 
 

@@ -116,9 +116,7 @@ def test_reliability_has_two_axes_a_panel_and_the_ece_of_its_bins() -> None:
 
 def test_reliability_bins_of_few_images_are_pale() -> None:
     thin = {**RELIABILITY, "count": [0, 9, 30, 60]}
-    alphas = {
-        bar.get_height(): bar.get_alpha() for bar in all_axes(reliability_diagram({"a": thin}))[0].patches
-    }
+    alphas = {bar.get_height(): bar.get_alpha() for bar in all_axes(reliability_diagram({"a": thin}))[0].patches}
     assert alphas[0.5] < alphas[0.6] == alphas[0.9]
 
 

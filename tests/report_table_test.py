@@ -142,9 +142,7 @@ def test_headline_says_error_calibration_and_stress() -> None:
         "Its stated confidence is off by 1.9 points on average (ECE), mostly by being too sure; "
         "one temperature, T = 1.31, fitted on validation, brings this to 1.2 points."
     )
-    assert third == (
-        "Under 2 stress tests the error runs from 10.0 % (noise_t0.25) to 40.0 % (contrast_0.3)."
-    )
+    assert third == ("Under 2 stress tests the error runs from 10.0 % (noise_t0.25) to 40.0 % (contrast_0.3).")
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-from mollax import step
 import tiny
+
+from mollax import parallel, step
 
 
 def mapped(function, devices):
-    """pmap as `step.parallelize` does it, on the first `devices` devices."""
+    """pmap as `parallel.parallelize` does it, on the first `devices` devices."""
     return jax.pmap(
-        function, axis_name=step.AXIS, in_axes=(None, 0), out_axes=None, devices=jax.devices()[:devices]
+        function, axis_name=parallel.AXIS, in_axes=(None, 0), out_axes=None, devices=jax.devices()[:devices]
     )
 
 
@@ -47,7 +47,7 @@ def test_step_runs_under_vmap_with_the_same_axis_name():
     function = tiny.train_step(objective, optimizer)
     batch = {"image": images.reshape(2, 8, 8, 8, 1), "label": labels.reshape(2, 8)}
     by_pmap, metrics = mapped(function, 2)(state, batch)
-    under_vmap = jax.vmap(function, in_axes=(None, 0), out_axes=0, axis_name=step.AXIS)
+    under_vmap = jax.vmap(function, in_axes=(None, 0), out_axes=0, axis_name=parallel.AXIS)
     by_vmap, other = jax.jit(under_vmap)(state, jax.tree.map(jnp.asarray, batch))
     np.testing.assert_allclose(np.asarray(other["loss"]), float(metrics["loss"]), rtol=1e-5)
     tiny.close(by_pmap.params, jax.tree.map(lambda leaf: leaf[1], by_vmap.params), 1e-5)
@@ -97,11 +97,11 @@ def test_moving_average_follows_the_parameters():
 def test_scanned_steps_equal_single_ones_and_indices_equal_streamed_images():
     images, labels = tiny.digits()
     _, objective, optimizer, state = tiny.problem()
-    run_many = step.parallelize(step.many_steps(tiny.train_step(objective, optimizer)))
+    run_many = parallel.parallelize(step.many_steps(tiny.train_step(objective, optimizer)))
     devices = jax.device_count()
     index = np.arange(48, dtype=np.int32).reshape(3, devices, -1).swapaxes(0, 1)
-    data = step.replicate({"image": images, "label": labels})
-    start = step.replicate(state)
+    data = parallel.replicate({"image": images, "label": labels})
+    start = parallel.replicate(state)
     scanned, metrics = run_many(start, {"index": index}, data)
     single, losses = start, []
     for number in range(3):
@@ -115,8 +115,8 @@ def test_scanned_steps_equal_single_ones_and_indices_equal_streamed_images():
 def test_donated_state_is_consumed():
     _, objective, optimizer, state = tiny.problem()
     images, labels = tiny.digits(16)
-    run_one = step.parallelize(step.many_steps(tiny.train_step(objective, optimizer)), donate=True)
+    run_one = parallel.parallelize(step.many_steps(tiny.train_step(objective, optimizer)), donate=True)
     shape = (jax.device_count(), 1, -1)
-    start = step.replicate(state)
+    start = parallel.replicate(state)
     run_one(start, {"image": images.reshape(*shape, 8, 8, 1), "label": labels.reshape(shape)}, {})
     assert jax.tree.leaves(start.params)[0].is_deleted()

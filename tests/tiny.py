@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from sklearn.datasets import load_digits
 
-from mollax import models, objectives, optim, recipes, step
+from mollax import models, objectives, optim, parallel, recipes, step
 from mollax.state import create_state
 
 MEAN, STD = jnp.full(1, 0.3), jnp.full(1, 0.38)
@@ -24,10 +24,15 @@ def digits(count=64):
 
 def problem(*, mollifier=None, model="mlp", **objective_options):
     """A model, its objective, an optimizer and the first state."""
-    network = models.create_model(model, classes=10, axis_name=step.AXIS)
+    network = models.create_model(model, classes=10, axis_name=parallel.AXIS)
     variables = network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), train=False)
     objective = objectives.classification_objective(
-        network, classes=10, mean=MEAN, std=STD, mollifier={} if mollifier is None else mollifier, **objective_options
+        network,
+        classes=10,
+        mean=MEAN,
+        std=STD,
+        mollifier={} if mollifier is None else mollifier,
+        **objective_options,
     )
     optimizer = optim.create_optimizer("sgd", optax.constant_schedule(0.05))
     return network, objective, optimizer, create_state(variables, optimizer)

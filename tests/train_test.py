@@ -30,7 +30,15 @@ def last_state(workdir, config):
 
 def test_a_run_writes_everything(finished):
     workdir, results = finished
-    for name in ("config.json", "metrics.jsonl", "results.json", "report.html", "train.log", "tensorboard", "checkpoints"):
+    for name in (
+        "config.json",
+        "metrics.jsonl",
+        "results.json",
+        "report.html",
+        "train.log",
+        "tensorboard",
+        "checkpoints",
+    ):
         assert (workdir / name).exists(), name
     on_file = json.loads((workdir / "results.json").read_text())
     assert on_file == json.loads(json.dumps(results))
@@ -45,7 +53,8 @@ def test_a_run_writes_everything(finished):
 
 def test_training_reduces_the_loss(finished, tmp_path):
     results = train.train_and_evaluate(
-        tiny.config(train__duration="60 steps", mollify__enabled=False, log__every="10 steps", eval__every="0 steps"), tmp_path
+        tiny.config(train__duration="60 steps", mollify__enabled=False, log__every="10 steps", eval__every="0 steps"),
+        tmp_path,
     )
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["train/loss"] < rows[0]["train/loss"]
@@ -94,8 +103,13 @@ def test_streamed_data_train_the_same_model(finished, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_value_and_checkpoint(tmp_path):
-    config = tiny.config(optim__lr=1e30, optim__schedule="constant", checkpoint__every="1 steps", train__duration="50 steps")
-    with pytest.raises(train.NonFiniteLossError, match=r"The loss is (nan|inf) at step \d+. The last good checkpoint is step \d"):
+    config = tiny.config(
+        optim__lr=1e30, optim__schedule="constant", checkpoint__every="1 steps", train__duration="50 steps"
+    )
+    with pytest.raises(
+        train.NonFiniteLossError,
+        match=r"The loss is (nan|inf) at step \d+. The last good checkpoint is step \d",
+    ):
         train.train_and_evaluate(config, tmp_path)
     good = Checkpointer(tmp_path / "checkpoints", config=config.to_dict())
     for leaf in jax.tree.leaves(last_state(tmp_path, config).params):
@@ -117,5 +131,5 @@ def test_nothing_to_evaluate(tmp_path):
 
 
 def test_steps_per_dispatch_must_be_positive(tmp_path):
-    with pytest.raises(ValueError, match="train.steps_per_dispatch must be at least 1; got 0"):
+    with pytest.raises(ValueError, match=r"train\.steps_per_dispatch must be at least 1; got 0"):
         train.train_and_evaluate(tiny.config(train__steps_per_dispatch=0), tmp_path)

@@ -124,17 +124,13 @@ def _start(draws: Float[Array, " 2"], pad: int) -> Int[Array, " 2"]:
     return jnp.floor(draws * (2 * pad + 1)).astype(jnp.int32)
 
 
-def _rotation(
-    image: Float[Array, "h w c"], draw: Float[Array, ""], degrees: float | int
-) -> Float[Array, "2 3"]:
+def _rotation(image: Float[Array, "h w c"], draw: Float[Array, ""], degrees: float | int) -> Float[Array, "2 3"]:
     """Turns a draw in [0, 1) into the matrix of a rotation by an angle in [-degrees, degrees)."""
     angle = (2 * draw - 1) * math.radians(degrees)
     return affine.rotation(angle, aspect=affine.pixel_aspect(*image.shape[:2]))
 
 
-def _crop(
-    image: Float[Array, "h w c"], start: Int[Array, " 2"], pad: int, padding: str
-) -> Float[Array, "h w c"]:
+def _crop(image: Float[Array, "h w c"], start: Int[Array, " 2"], pad: int, padding: str) -> Float[Array, "h w c"]:
     if pad == 0:
         return image
     sides = ((pad, pad), (pad, pad), (0, 0))

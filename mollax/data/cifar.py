@@ -137,12 +137,7 @@ def read_pickled(data: bytes, *, name: str, key: str) -> Split:
     if missing:
         raise ValueError(f"{name} lacks {', '.join(missing)}; it holds {', '.join(sorted(batch))}.")
     rows, labels = batch["data"], batch[key]
-    if (
-        not isinstance(rows, np.ndarray)
-        or rows.dtype != np.uint8
-        or rows.ndim != 2
-        or rows.shape[1] != PIXELS
-    ):
+    if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != PIXELS:
         kind = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else type(rows).__name__
         raise ValueError(f"data in {name} must be uint8 of shape (n, {PIXELS}); got {kind}.")
     whole = [type(label) is int for label in labels] if isinstance(labels, list) else []
@@ -158,8 +153,7 @@ def read_binary(data: bytes, *, name: str, position: int, label_bytes: int) -> S
     size = label_bytes + PIXELS
     if len(data) == 0 or len(data) % size:
         raise ValueError(
-            f"{name} has {len(data)} bytes, not a multiple of {size} (one record). "
-            "It is truncated or no CIFAR file."
+            f"{name} has {len(data)} bytes, not a multiple of {size} (one record). It is truncated or no CIFAR file."
         )
     records = np.frombuffer(data, np.uint8).reshape(-1, size)
     return Split(to_images(records[:, label_bytes:]), records[:, position].astype(np.int32))

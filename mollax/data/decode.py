@@ -86,9 +86,7 @@ class _Header(NamedTuple):
 def _open(file: ByteFile, where: str) -> ImageFile.ImageFile:
     """The image with its header read; raises BadImageError for what cannot become one array of pixels."""
     if ImageFile.LOAD_TRUNCATED_IMAGES:
-        raise ValueError(
-            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set, so Pillow would pad truncated images. Unset it."
-        )
+        raise ValueError("PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set, so Pillow would pad truncated images. Unset it.")
     if not file.read(1):
         raise BadImageError(where, "the file is empty")
     file.seek(0)
@@ -244,9 +242,7 @@ def probe_image(file: ByteFile, where: str, options: ReadOptions) -> tuple[Shape
 
 def count_kinds(counts: Mapping[str, int]) -> tuple[str, ...]:
     """Notes on conversions and how often each was made: "127 gray images repeated to RGB"."""
-    return tuple(
-        f"{n:,} {kind if n > 1 else kind.replace('images', 'image', 1)}" for kind, n in counts.items()
-    )
+    return tuple(f"{n:,} {kind if n > 1 else kind.replace('images', 'image', 1)}" for kind, n in counts.items())
 
 
 @contextmanager
@@ -309,9 +305,7 @@ class _Work:
                     "Set image_size=... with resize='stretch' or resize='crop'."
                 )
             return key, (height, width, channels)
-        raise ValueError(
-            f"None of {len(self.keys)} images can be read, {self.source.where(self.keys[0])} first."
-        )
+        raise ValueError(f"None of {len(self.keys)} images can be read, {self.source.where(self.keys[0])} first.")
 
     def _one(self, index: int) -> Kinds | Skip:
         """The kinds of conversion of one image, or why it is left out."""
@@ -329,9 +323,7 @@ class _Work:
             return Skip(error.where, error.reason)
         if shape != self.shape:
             expected, got = ("x".join(map(str, s)) for s in (self.shape, shape))
-            remedy = (
-                "channels=1 or channels=3" if shape[:2] == self.shape[:2] else "image_size=... and resize=..."
-            )
+            remedy = "channels=1 or channels=3" if shape[:2] == self.shape[:2] else "image_size=... and resize=..."
             first, here = self.source.where(self.first), self.source.where(key)
             raise ValueError(f"Images differ in shape: {first} is {expected}, {here} is {got}. Set {remedy}.")
         if not self.lazy:

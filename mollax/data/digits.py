@@ -30,8 +30,7 @@ def read_digits(path: str | Path | None, options: ReadOptions) -> RawData:
     """
     if path:
         raise ValueError(
-            f"The digits are built into scikit-learn and read no file; got path={str(path)!r}. "
-            "Leave path empty."
+            f"The digits are built into scikit-learn and read no file; got path={str(path)!r}. Leave path empty."
         )
     bunch = load_digits()
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]

@@ -27,9 +27,7 @@ SPLITS = {
     "validation": "validation",
     "test": "test",
 }
-LAYOUT = (
-    "Expected <class>/<image>, or <split>/<class>/<image> with splits train, val (valid, validation), test."
-)
+LAYOUT = "Expected <class>/<image>, or <split>/<class>/<image> with splits train, val (valid, validation), test."
 # More than any image of a sane number of pixels takes: a larger member of a zip is not read into memory.
 MAX_FILE_BYTES = 2**29
 
@@ -58,9 +56,7 @@ class Files:
                 raise OSError(f"{info.file_size:,} bytes once unpacked, over {MAX_FILE_BYTES:,}")
             return io.BytesIO(archive.read(info))
         except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, RuntimeError) as error:
-            raise OSError(
-                str(error)
-            ) from error  # damaged, encrypted (RuntimeError) or an unknown compression
+            raise OSError(str(error)) from error  # damaged, encrypted (RuntimeError) or an unknown compression
 
     def where(self, key: str) -> str:
         """The file's path; inside a zip, after the zip's own."""
@@ -196,9 +192,7 @@ def _class_folders(tree: Tree, path: Path) -> dict[str, dict[str, list[str]]]:
     if not split_layout:
         found = {"": "train"}
     elif len(set(found.values())) < len(found):
-        raise ValueError(
-            f"{path} has two folders for one split: {', '.join(found)}. Keep one, or merge them."
-        )
+        raise ValueError(f"{path} has two folders for one split: {', '.join(found)}. Keep one, or merge them.")
     out: dict[str, dict[str, list[str]]] = {}
     for top, split in found.items():
         inside = tree.below(top) if top else tree
@@ -226,15 +220,11 @@ def _check_classes(classes: Mapping[str, Mapping[str, list[str]]], path: Path) -
         if differing:
             where = {name: first if name in classes[first] else other for name in differing}
             listed = ", ".join(f"{name!r} only in {where[name]}" for name in differing[:10])
-            raise ValueError(
-                f"{path}: classes of {first} and {other} differ: {listed}. Make the folders agree."
-            )
+            raise ValueError(f"{path}: classes of {first} and {other} differ: {listed}. Make the folders agree.")
     for split, folders in classes.items():
         for name, images in folders.items():
             if not images:
-                raise ValueError(
-                    f"{path}: class folder {name!r} of {split} holds no images. Fill it or remove it."
-                )
+                raise ValueError(f"{path}: class folder {name!r} of {split} holds no images. Fill it or remove it.")
     return names
 
 
@@ -269,9 +259,7 @@ def read_folder(path: Path, options: ReadOptions) -> RawData:
     names = _check_classes(classes, path)
     records: dict[str, list[tuple[str, int]]] = {
         split: [
-            (tree.keys[name], label)
-            for label, folder in enumerate(names)
-            for name in sorted(classes[split][folder])
+            (tree.keys[name], label) for label, folder in enumerate(names) for name in sorted(classes[split][folder])
         ]
         for split in ("train", "validation", "test")
         if split in classes

@@ -46,22 +46,16 @@ def parse_idx(data: bytes, *, name: str, ndim: int) -> UInt8[np.ndarray, ...]:
         raise ValueError(f"{name} holds values of type {TYPES[data[2]]}; expected unsigned byte (0x08).")
     if data[3] != ndim:
         meaning = "(images, height, width)" if ndim == 3 else "(labels)"
-        raise ValueError(
-            f"{name} has {data[3]} axes; expected {ndim} {meaning}. Are images and labels swapped?"
-        )
+        raise ValueError(f"{name} has {data[3]} axes; expected {ndim} {meaning}. Are images and labels swapped?")
     header = 4 + 4 * ndim
     if len(data) < header:
         raise ValueError(f"{name} is truncated: its header needs {header} bytes, the file has {len(data)}.")
     shape = struct.unpack(f">{ndim}I", data[4:header])
     expected, found = math.prod(shape), len(data) - header
     if found < expected:
-        raise ValueError(
-            f"{name} is truncated: its header announces {shape}, {expected} bytes; {found} follow."
-        )
+        raise ValueError(f"{name} is truncated: its header announces {shape}, {expected} bytes; {found} follow.")
     if found > expected:
-        raise ValueError(
-            f"{name} has {found - expected} bytes more than the {expected} its header {shape} announces."
-        )
+        raise ValueError(f"{name} has {found - expected} bytes more than the {expected} its header {shape} announces.")
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
@@ -98,8 +92,7 @@ def read_idx(path: str | Path, options: ReadOptions) -> RawData:
     missing = [stem for stem, file in found.items() if file is None]
     if missing:
         raise FileNotFoundError(
-            f"{folder} lacks {', '.join(missing)} (plain or .gz). "
-            "path must be the folder with MNIST's four files."
+            f"{folder} lacks {', '.join(missing)} (plain or .gz). path must be the folder with MNIST's four files."
         )
     files = {stem: file for stem, file in found.items() if file is not None}
     splits = {}

@@ -60,15 +60,11 @@ def cut_splits(
         splits["train"], splits["test"] = stratified_split(
             splits["train"], test, classes=classes, seed=seed, purpose="test"
         )
-        notes.append(
-            f"no test split found: {len(splits['test'])} of the training images set apart (split_seed={seed})"
-        )
+        notes.append(f"no test split found: {len(splits['test'])} of the training images set apart (split_seed={seed})")
     if tail != 1:
         sizes = long_tail_sizes(class_counts(splits["train"], classes), tail)
         splits["train"] = cut_long_tail(splits["train"], tail, classes=classes, seed=seed)
-        notes.append(
-            f"long tail rho={tail:g}: {sizes[0]} to {sizes[-1]} training images a class, validation included"
-        )
+        notes.append(f"long tail rho={tail:g}: {sizes[0]} to {sizes[-1]} training images a class, validation included")
     for name, most in (("train", limit), ("validation", test_limit), ("test", test_limit)):
         if most and name in splits and most < len(splits[name]):
             notes.append(f"{name}: {most} of {len(splits[name])} images kept (limit)")

@@ -25,13 +25,9 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         try:
             archive = np.load(file, allow_pickle=False)
         except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(
-                f"{path} is not a readable .npz file ({error}). Write it with np.savez."
-            ) from error
+            raise ValueError(f"{path} is not a readable .npz file ({error}). Write it with np.savez.") from error
         if isinstance(archive, np.ndarray):
-            raise ValueError(
-                f"{path} holds a single array (.npy); expected an .npz file with images and labels."
-            )
+            raise ValueError(f"{path} holds a single array (.npy); expected an .npz file with images and labels.")
         return {key: load_array(archive, key, path) for key in archive.files}
 
 
@@ -55,9 +51,7 @@ def split_keys(keys: set[str], path: Path) -> dict[str, tuple[str, str]]:
     unknown, missing = sorted(keys - wanted - {"class_names"}), sorted(wanted - keys)
     if not pairs or unknown or missing:
         found = ", ".join(sorted(keys)) or "nothing"
-        problem = (
-            f"lacks {', '.join(missing)}" if missing else f"has unexpected {', '.join(unknown) or 'keys'}"
-        )
+        problem = f"lacks {', '.join(missing)}" if missing else f"has unexpected {', '.join(unknown) or 'keys'}"
         raise ValueError(
             f"{path} {problem} (found: {found}). Expected images and labels, or "
             "{train,validation,test}_{images,labels}, and optionally class_names."
@@ -68,9 +62,7 @@ def split_keys(keys: set[str], path: Path) -> dict[str, tuple[str, str]]:
 def to_labels(labels: Shaped[np.ndarray, ...], *, key: str) -> Int32[np.ndarray, " n"]:
     """Labels as int32 (n,), after a check of type, rank and sign."""
     if labels.ndim == 2:
-        raise ValueError(
-            f"{key} has shape {labels.shape}: one-hot labels? Expected one integer per image (argmax)."
-        )
+        raise ValueError(f"{key} has shape {labels.shape}: one-hot labels? Expected one integer per image (argmax).")
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ValueError(f"{key} must be integers of shape (n,); got {labels.dtype} of shape {labels.shape}.")
     if len(labels) and labels.min() < 0:
@@ -91,9 +83,7 @@ def check_images(images: Shaped[np.ndarray, ...], *, key: str) -> Shaped[np.ndar
     if images.shape[-1] not in (1, 2, 3, 4):
         hint = " Channels seem to come first: transpose to (n, height, width, channels)."
         first = hint if images.shape[1] in (1, 3) else ""
-        raise ValueError(
-            f"{key} has {images.shape[-1]} channels (shape {images.shape}); expected 1 or 3.{first}"
-        )
+        raise ValueError(f"{key} has {images.shape[-1]} channels (shape {images.shape}); expected 1 or 3.{first}")
     if 0 in images.shape[1:]:
         raise ValueError(f"{key} holds images without pixels: shape {images.shape}.")
     return images
@@ -144,9 +134,7 @@ def read_split(
 def to_class_names(names: np.ndarray, *, classes: int) -> tuple[str, ...]:
     """One distinct name per class, from an array of strings; raises ValueError otherwise."""
     if names.ndim != 1 or names.dtype.kind not in "US":
-        raise ValueError(
-            f"class_names must be a one-dimensional array of strings; got {names.dtype}, {names.shape}."
-        )
+        raise ValueError(f"class_names must be a one-dimensional array of strings; got {names.dtype}, {names.shape}.")
     words = tuple(w.decode("utf-8", "replace") if isinstance(w, bytes) else str(w) for w in names.tolist())
     if len(words) < classes:
         raise ValueError(f"class_names has {len(words)} names, but there is a label {classes - 1}.")

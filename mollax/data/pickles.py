@@ -195,7 +195,5 @@ def read_plain_pickle(data: bytes, *, name: str) -> dict[str, Any]:
         raise ValueError(f"{name} is not a readable pickle ({error}). Fetch it again.") from error
     if not isinstance(top, dict):
         raise ValueError(f"{name} holds a {type(top).__name__}; expected a dictionary.")
-    text = {
-        key.decode("latin-1") if isinstance(key, bytes) else str(key): value for key, value in top.items()
-    }
+    text = {key.decode("latin-1") if isinstance(key, bytes) else str(key): value for key, value in top.items()}
     return {key: value.value if isinstance(value, _Array) else value for key, value in text.items()}

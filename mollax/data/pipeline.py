@@ -18,13 +18,13 @@ from jaxtyping import Int
 
 from mollax import checks
 from mollax.data.dataset import LazyImages, Split
-from mollax.step import replicate
+from mollax.parallel import replicate
 
 PyTree = Any
 
 
 @functools.lru_cache(maxsize=4)
-def epoch_order(seed: int, epoch: int, examples: int) -> Int[np.ndarray, "{examples}"]:
+def epoch_order(seed: int, epoch: int, examples: int) -> Int[np.ndarray, {examples}]:
     """The order of one epoch: a permutation that depends on (seed, epoch) only."""
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(examples)
 

@@ -88,9 +88,7 @@ class MappedDecode:
         return self.step(self.decode(index))
 
 
-def map_images(
-    images: Images, step: Callable[[np.ndarray], np.ndarray], shape: tuple[int, int, int]
-) -> Images:
+def map_images(images: Images, step: Callable[[np.ndarray], np.ndarray], shape: tuple[int, int, int]) -> Images:
     """`step` on every image; `shape` is that of one result. Arrays at once, `LazyImages` when asked."""
     if isinstance(images, LazyImages):
         return LazyImages(MappedDecode(images.decode, step), (len(images), *shape))
@@ -151,8 +149,7 @@ def conform_split(split: Split, options: ReadOptions) -> tuple[Split, list[str]]
     _, height, width, _ = images.shape
     if options.image_size is None and height != width:
         raise ValueError(
-            f"Images are not square but {height}x{width}. "
-            "Set image_size=... with resize='stretch' or resize='crop'."
+            f"Images are not square but {height}x{width}. Set image_size=... with resize='stretch' or resize='crop'."
         )
     if options.image_size is not None and (height, width) != (options.image_size, options.image_size):
         images = resize_images(images, options.image_size, how=options.resize)

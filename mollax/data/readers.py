@@ -21,9 +21,7 @@ def _digits(path: Path | None, options: ReadOptions) -> RawData:
     return read_digits(path, options)
 
 
-def _sprites(
-    path: Path | None, options: ReadOptions, *, angles: str, per_class: int, test_per_class: int
-) -> RawData:
+def _sprites(path: Path | None, options: ReadOptions, *, angles: str, per_class: int, test_per_class: int) -> RawData:
     from mollax.data.sprites import read_sprites
 
     return read_sprites(path, options, angles=angles, per_class=per_class, test_per_class=test_per_class)
@@ -61,9 +59,7 @@ def _tiny_imagenet(path: Path, options: ReadOptions) -> RawData:
 
 def _tfds(path: Path, options: ReadOptions, *, name: str) -> RawData:
     if not name:
-        raise ValueError(
-            "The tfds reader needs data.name=..., the catalogue's name of the set, such as 'cifar10'."
-        )
+        raise ValueError("The tfds reader needs data.name=..., the catalogue's name of the set, such as 'cifar10'.")
     from mollax.data.tfds import read_tfds
 
     return read_tfds(path, options, name=name)
@@ -92,9 +88,7 @@ READERS = {
         "cifar-10-python.tar.gz or its binary or CIFAR-100 form, from the University of Toronto",
         ("label_kind",),
     ),
-    "tiny_imagenet": Reader(
-        _tiny_imagenet, "tiny-imagenet-200.zip as Stanford's CS231n published it, or its folder"
-    ),
+    "tiny_imagenet": Reader(_tiny_imagenet, "tiny-imagenet-200.zip as Stanford's CS231n published it, or its folder"),
     "tfds": Reader(_tfds, "the data_dir in which tensorflow_datasets has prepared the set", ("name",)),
 }
 # Arguments that only some readers take, with the values that mean "not given".
@@ -111,8 +105,7 @@ def check_path(reader: str, path: str | Path | None) -> Path | None:
     place = Path(path).expanduser()
     if source and not place.exists():
         raise FileNotFoundError(
-            f"data.path={str(path)!r} does not exist. The {reader} reader needs {source}. "
-            "mollax downloads nothing."
+            f"data.path={str(path)!r} does not exist. The {reader} reader needs {source}. mollax downloads nothing."
         )
     return place
 
@@ -123,9 +116,7 @@ def check_specific(reader: str, given: dict[str, Any]) -> dict[str, Any]:
     for key, value in given.items():
         if key not in takes and value != SPECIFIC[key]:
             owner = next(name for name, entry in READERS.items() if key in entry.takes)
-            raise ValueError(
-                f"{key}={value!r} belongs to the {owner} reader; the {reader} reader does not take it."
-            )
+            raise ValueError(f"{key}={value!r} belongs to the {owner} reader; the {reader} reader does not take it.")
     return {key: given[key] for key in takes}
 
 

@@ -157,14 +157,10 @@ def _target_splits(splits: Sequence[str], name: str) -> tuple[dict[str, str], tu
         found = {split: "test" if target == "validation" else target for split, target in found.items()}
         notes = (VAL_IS_TEST,)
     if len(set(found.values())) < len(found):
-        raise ValueError(
-            f"{name!r} has two splits for one of train, validation and test: {', '.join(found)}."
-        )
+        raise ValueError(f"{name!r} has two splits for one of train, validation and test: {', '.join(found)}.")
     others = [split for split in splits if split not in found]
     if not found:
-        raise ValueError(
-            f"{name!r} has none of the splits train, validation and test, only {', '.join(others)}."
-        )
+        raise ValueError(f"{name!r} has none of the splits train, validation and test, only {', '.join(others)}.")
     if others:
         notes += (f"splits ignored: {', '.join(others)}",)
     return found, notes

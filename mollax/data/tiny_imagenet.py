@@ -73,9 +73,7 @@ def class_words(lines: Sequence[str], wnids: Sequence[str], where: str) -> tuple
         words[wnid] = first
     missing = [wnid for wnid in wnids if wnid not in words]
     if missing:
-        raise ValueError(
-            f"{where} has no line for {missing[0]} ({len(missing)} of {len(wnids)} ids are missing)."
-        )
+        raise ValueError(f"{where} has no line for {missing[0]} ({len(missing)} of {len(wnids)} ids are missing).")
     counts = Counter(words[wnid] for wnid in wnids)
     return tuple(f"{words[wnid]} ({wnid})" if counts[words[wnid]] > 1 else words[wnid] for wnid in wnids)
 
@@ -109,9 +107,7 @@ def _val_records(tree: Tree, labels: Mapping[str, int]) -> list[tuple[str, int]]
             continue
         fields = line.split("\t")
         if len(fields) != 6:
-            raise ValueError(
-                f"{where}, line {number}: expected file, id and four numbers between tabs; got {line!r}."
-            )
+            raise ValueError(f"{where}, line {number}: expected file, id and four numbers between tabs; got {line!r}.")
         name, wnid = f"val/images/{fields[0]}", fields[1]
         if wnid not in labels:
             raise ValueError(f"{where}, line {number}: {wnid!r} is not among the ids of wnids.txt.")

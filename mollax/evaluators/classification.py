@@ -21,7 +21,13 @@ class ClassificationEvaluator:
     """Error, NLL, Brier and ECE on every stress, with the temperature fitted on the validation split."""
 
     def __init__(
-        self, predictor: Predictor, dataset: Dataset, *, stresses: tuple[str, ...], bins: int = 15, resamples: int = 1000
+        self,
+        predictor: Predictor,
+        dataset: Dataset,
+        *,
+        stresses: tuple[str, ...],
+        bins: int = 15,
+        resamples: int = 1000,
     ) -> None:
         self._predictor, self._dataset, self._stresses = predictor, dataset, stresses
         self._bins, self._resamples = bins, resamples

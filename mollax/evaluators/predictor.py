@@ -14,7 +14,7 @@ from jaxtyping import Float32, Integer
 from mollax import keys
 from mollax.data import Split
 from mollax.evaluators.stress import Stress
-from mollax.step import AXIS, parallelize
+from mollax.parallel import AXIS, parallelize
 
 PyTree = Any
 
@@ -34,7 +34,12 @@ class Predictor:
         self._predict = parallelize(_predict_function(model, tuple(stresses.values())))
 
     def logits(
-        self, variables: PyTree, split: Split, *, stress: str = "clean", progress: Callable[[int], None] | None = None
+        self,
+        variables: PyTree,
+        split: Split,
+        *,
+        stress: str = "clean",
+        progress: Callable[[int], None] | None = None,
     ) -> Float32[np.ndarray, "n k"]:
         """Logits of every image of the split, in order.
 
@@ -66,7 +71,10 @@ class Predictor:
         if within:
             images[:within] = stack(split, range(start + first, start + first + within))
         shape = (jax.local_device_count(), -1)
-        return {"image": images.reshape(*shape, *images.shape[1:]), "index": index.astype(np.uint32).reshape(shape)}
+        return {
+            "image": images.reshape(*shape, *images.shape[1:]),
+            "index": index.astype(np.uint32).reshape(shape),
+        }
 
 
 def stack(split: Split, indices: Sequence[int] | Integer[np.ndarray, " n"]) -> np.ndarray:

@@ -87,8 +87,6 @@ def create_stress(stress: str, *, mean: Float[Array, " c"], std: Float[Array, " 
     return apply
 
 
-def create_stresses(
-    names: Sequence[str], *, mean: Float[Array, " c"], std: Float[Array, " c"]
-) -> dict[str, Stress]:
+def create_stresses(names: Sequence[str], *, mean: Float[Array, " c"], std: Float[Array, " c"]) -> dict[str, Stress]:
     """`create_stress` for "clean" and every name, in order."""
     return {name: create_stress(name, mean=mean, std=std) for name in ("clean", *names)}

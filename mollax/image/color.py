@@ -31,14 +31,10 @@ def require_float_image(name: str, image: Any) -> None:
 
 def _require_float(name: str, values: Any) -> None:
     if not jnp.issubdtype(values.dtype, jnp.floating):
-        raise TypeError(
-            f"{name} must be floats, not {values.dtype}. Divide 8-bit values by 255 to get [0, 1]."
-        )
+        raise TypeError(f"{name} must be floats, not {values.dtype}. Divide 8-bit values by 255 to get [0, 1].")
 
 
-def adjust_contrast(
-    image: Float[Array, "h w c"], factor: Float[Array, ""] | float | int
-) -> Float[Array, "h w c"]:
+def adjust_contrast(image: Float[Array, "h w c"], factor: Float[Array, ""] | float | int) -> Float[Array, "h w c"]:
     """Scales the distance to each channel's own image mean: (x - mean_c) factor + mean_c.
 
     `factor` 1 changes nothing, 0 leaves the mean color, above 1 strengthens; the result is not clipped. This

@@ -54,9 +54,7 @@ def signed_gaps(
     return gaps
 
 
-def expected_calibration_error(
-    probs: Float[Host, "n k"], labels: Integer[Host, " n"], *, bins: int = 15
-) -> float:
+def expected_calibration_error(probs: Float[Host, "n k"], labels: Integer[Host, " n"], *, bins: int = 15) -> float:
     """ECE = sum_b (n_b / n) |accuracy_b - confidence_b| over `bins` bins of equal width, in [0, 1].
 
     Guo et al. 2017, eq 3: bins are (lo, hi], b / bins the edges, confidence exactly 1 in the last bin and 0
@@ -66,9 +64,7 @@ def expected_calibration_error(
     return float(np.abs(signed_gaps(probs, labels, bins=bins).mean(axis=0)).sum())
 
 
-def adaptive_calibration_error(
-    probs: Float[Host, "n k"], labels: Integer[Host, " n"], *, bins: int = 15
-) -> float:
+def adaptive_calibration_error(probs: Float[Host, "n k"], labels: Integer[Host, " n"], *, bins: int = 15) -> float:
     """sum_b (n_b / n) |accuracy_b - confidence_b| of the top label over bins of equal mass, in [0, 1].
 
     Examples are sorted by confidence and cut after floor(j n / bins) of them, j = 1 .. bins - 1. A cut inside
@@ -87,9 +83,7 @@ def adaptive_calibration_error(
     return float(np.abs(np.add.reduceat((right - confidence)[order], starts)).sum() / len(ranked))
 
 
-def classwise_calibration_error(
-    probs: Float[Host, "n k"], labels: Integer[Host, " n"], *, bins: int = 15
-) -> float:
+def classwise_calibration_error(probs: Float[Host, "n k"], labels: Integer[Host, " n"], *, bins: int = 15) -> float:
     """Mean over classes j of sum_b (n_jb / n) |share of label j - mean p_j| over bins of p_j, in [0, 1].
 
     The classwise ECE of Kull et al. 2019: every column of the probabilities counts, not the largest alone.
@@ -172,9 +166,7 @@ def _least_nll(
     return inverse, "interior"
 
 
-def _slope(
-    shifted: Float64[np.ndarray, "n k"], own: Float64[np.ndarray, " n"], inverse: float
-) -> tuple[float, float]:
+def _slope(shifted: Float64[np.ndarray, "n k"], own: Float64[np.ndarray, " n"], inverse: float) -> tuple[float, float]:
     """First and second derivative of the mean NLL in 1 / T; rows of `shifted` have maximum 0."""
     weights = np.exp(inverse * shifted)
     weights /= weights.sum(axis=1, keepdims=True)

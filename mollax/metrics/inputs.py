@@ -67,16 +67,12 @@ def log_probabilities(log_probs: Float[Host, "n k"]) -> Float64[np.ndarray, "n k
     return values
 
 
-def class_labels(
-    labels: Integer[Host, " n"], like: Float64[np.ndarray, "n k"], name: str
-) -> Int64[np.ndarray, " n"]:
+def class_labels(labels: Integer[Host, " n"], like: Float64[np.ndarray, "n k"], name: str) -> Int64[np.ndarray, " n"]:
     """Integer labels in 0..k-1, one for each row of `like`, the array called `name` in messages."""
     checks.rank("labels", labels, 1, "(examples,)")
     values = np.asarray(labels)
     if not np.issubdtype(values.dtype, np.integer):
-        raise TypeError(
-            f"labels must be integers (class indices, not one-hot rows); got dtype {values.dtype}."
-        )
+        raise TypeError(f"labels must be integers (class indices, not one-hot rows); got dtype {values.dtype}.")
     checks.same_length((name, "labels"), (like, values))
     classes = like.shape[1]
     bad = (values < 0) | (values >= classes)

@@ -81,9 +81,7 @@ def summarize(
     }
 
 
-def _scores(
-    log_probs: Float64[np.ndarray, "n k"], labels: Integer[np.ndarray, " n"], bins: int
-) -> dict[str, float]:
+def _scores(log_probs: Float64[np.ndarray, "n k"], labels: Integer[np.ndarray, " n"], bins: int) -> dict[str, float]:
     """What a temperature changes."""
     probs = np.exp(log_probs)
     return {

@@ -35,9 +35,7 @@ class Conv13Trunk(nn.Module):
                 x = max_pool2(x)
             for i, out in enumerate(planes, start=1):
                 x = conv(out, dtype=self.dtype, name=f"conv{group}_{i}")(x)
-                x = batch_norm(
-                    x, train=train, dtype=self.dtype, axis_name=self.axis_name, name=f"norm{group}_{i}"
-                )
+                x = batch_norm(x, train=train, dtype=self.dtype, axis_name=self.axis_name, name=f"norm{group}_{i}")
                 x = nn.relu(x)
             # Broadcast over positions: a channel is dropped as a whole (so it commutes with pooling).
             x = nn.Dropout(self.dropout, broadcast_dims=(1, 2), deterministic=not train)(x)

@@ -74,9 +74,7 @@ def png_loss_curve(
             f"{len(temperatures)} temperatures."
         )
     if temperatures.min() < 0 or temperatures.max() > 1:
-        raise ValueError(
-            f"Temperatures must lie in [0, 1]; got {temperatures.min()} to {temperatures.max()}."
-        )
+        raise ValueError(f"Temperatures must lie in [0, 1]; got {temperatures.min()} to {temperatures.max()}.")
     width = images.shape[2]
 
     @jax.jit

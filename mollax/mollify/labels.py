@@ -77,9 +77,7 @@ def extra_class_labels(
     return jnp.concatenate([kept, gamma[..., None].astype(labels.dtype)], axis=-1)
 
 
-def degrade_labels(
-    labels: Float[Array, "*n k"], gamma: Float[Array, "*n"], *, form: str
-) -> Float[Array, "*n m"]:
+def degrade_labels(labels: Float[Array, "*n k"], gamma: Float[Array, "*n"], *, form: str) -> Float[Array, "*n m"]:
     """One of the forms by name: "smooth", "temper", "extra", "extra_keep" or "none" (labels stay whole).
 
     Raises:

@@ -45,14 +45,10 @@ def log_normalizer(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
     log_probs = jax.nn.log_softmax(logits, axis=-1)
     # Divided before they are added: the sum of 200 log-probabilities of -1e37 overflows, their mean does not.
     log_mean = jnp.sum(log_probs / logits.shape[-1], axis=-1, keepdims=True)
-    return jax.nn.logsumexp(
-        _log_logarithmic_mean(jnp.broadcast_to(log_mean, log_probs.shape), log_probs), axis=-1
-    )
+    return jax.nn.logsumexp(_log_logarithmic_mean(jnp.broadcast_to(log_mean, log_probs.shape), log_probs), axis=-1)
 
 
-def normalized_cross_entropy(
-    logits: Float[Array, "*n k"], labels: Float[Array, "*n k"]
-) -> Float[Array, "*n"]:
+def normalized_cross_entropy(logits: Float[Array, "*n k"], labels: Float[Array, "*n k"]) -> Float[Array, "*n"]:
     """-sum_k y_k log f_k + log Z (appendix C): a likelihood normalized over smoothed labels.
 
     Finite with finite gradients for logits up to 1e38 in float32. It is *unbounded below* for one-hot labels:

@@ -77,7 +77,7 @@ def classification_objective(
     "normalized" (appendix C). With `repeats` > 1 the draws of an image are joined by `mollify.log_marginal`.
 
     Returns:
-      (params, model_state, extra, batch, key, first_index) -> (loss, (metrics, new model_state, extra)); the metrics are
+      (params, model_state, extra, batch, key, first_index) -> (loss, (metrics, model_state, extra)); the metrics are
       the loss and the accuracy against the most likely label.
 
     Raises:

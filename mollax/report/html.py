@@ -179,9 +179,7 @@ def report_html(
         "<h2>Results</h2>",
         f"<div class='panel'><div class='scroll'>{html_table(results)}</div>{_TABLE_NOTE}</div>",
         _glossary(),
-        _figure_block(
-            "stress", plots.stress_bars(evaluations), "Error, NLL and ECE of every test", _STRESS_CAPTION
-        ),
+        _figure_block("stress", plots.stress_bars(evaluations), "Error, NLL and ECE of every test", _STRESS_CAPTION),
         "<h2>Can its confidence be trusted?</h2>",
         _reliability(evaluations, main_name),
     ]
@@ -308,9 +306,7 @@ def _data(results: Mapping[str, Any]) -> str:
     if skipped:
         rows = [[escape(str(skip["where"])), escape(str(skip["reason"]))] for skip in skipped[:MAX_SKIPPED]]
         rest = (
-            f"<p class='small'>The first {MAX_SKIPPED} of {len(skipped):,}.</p>"
-            if len(skipped) > MAX_SKIPPED
-            else ""
+            f"<p class='small'>The first {MAX_SKIPPED} of {len(skipped):,}.</p>" if len(skipped) > MAX_SKIPPED else ""
         )
         blocks.append(
             f"<details><summary>{len(skipped):,} file{'s' * (len(skipped) != 1)} left out</summary>"
@@ -336,11 +332,7 @@ def _run(config: Mapping[str, Any], results: Mapping[str, Any]) -> str:
 
 def _facts(facts: Iterable[tuple[str, Any]]) -> str:
     pairs = ((name, value) for name, value in facts if value not in (None, ""))
-    return (
-        "<dl>"
-        + "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in pairs)
-        + "</dl>"
-    )
+    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in pairs) + "</dl>"
 
 
 def _duration(seconds: Any) -> str:

@@ -119,15 +119,11 @@ def _series(
     return steps, curve.scale * values + curve.offset
 
 
-def _draw_curve(
-    axes: Axes, curve: Curve, steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"]
-) -> None:
+def _draw_curve(axes: Axes, curve: Curve, steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"]) -> None:
     if len(steps) > MAX_POINTS:
         blocks = [
             (s.mean(), v[np.isfinite(v)])
-            for s, v in zip(
-                np.array_split(steps, MAX_POINTS), np.array_split(values, MAX_POINTS), strict=True
-            )
+            for s, v in zip(np.array_split(steps, MAX_POINTS), np.array_split(values, MAX_POINTS), strict=True)
             if np.isfinite(v).any()
         ]
         steps = np.array([step for step, _ in blocks])
@@ -135,9 +131,7 @@ def _draw_curve(
         values = np.array([block.mean() for _, block in blocks])
         axes.fill_between(steps, low, high, color=curve.color, alpha=0.18, linewidth=0)
     marker = "o" if np.isfinite(values).sum() <= 40 else None
-    axes.plot(
-        steps, values, color=curve.color, linewidth=1.5, marker=marker, markersize=3.5, label=curve.label
-    )
+    axes.plot(steps, values, color=curve.color, linewidth=1.5, marker=marker, markersize=3.5, label=curve.label)
 
 
 def reliability_diagram(reliabilities: Mapping[str, Mapping[str, Any]]) -> Figure:
@@ -214,9 +208,7 @@ def mollified_grid(samples: Mapping[str, Any]) -> Figure:
     names = ("images", "original", "t", "role", "weight", "label")
     if same_length(names, [samples[name] for name in names]) == 0:
         return _message("No mollified images to show.")
-    order = sorted(
-        range(len(images)), key=lambda i: (_role_rank(samples["role"][i]), as_float(samples["t"][i]))
-    )
+    order = sorted(range(len(images)), key=lambda i: (_role_rank(samples["role"][i]), as_float(samples["t"][i])))
     if len(order) > MAX_SAMPLES:
         order = [order[round(i)] for i in np.linspace(0, len(order) - 1, MAX_SAMPLES)]
     columns = min(GRID_COLUMNS, len(order))
@@ -317,9 +309,7 @@ def _stress_row(axes: Axes, place: int, evaluation: Mapping[str, Any], key: str,
     if key != "error" and math.isfinite(scaled):
         axes.plot(scaled, place, "o", markerfacecolor=PAPER, markeredgecolor=ORANGE, markersize=5.5)
     words = f"{value:.2f}" if scale == 1.0 else f"{value:.1f}"
-    axes.text(
-        1, place, words, transform=axes.get_yaxis_transform(), color=INK, fontsize=9, ha="right", va="center"
-    )
+    axes.text(1, place, words, transform=axes.get_yaxis_transform(), color=INK, fontsize=9, ha="right", va="center")
     return max(x for x in (value, scaled, *ends) if math.isfinite(x))
 
 

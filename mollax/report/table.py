@@ -190,9 +190,7 @@ def _calibration_sentence(evaluation: Mapping[str, Any], temperature: Any) -> st
         verb = "leaves this at"
     else:
         verb = "brings this to" if after < ece else "does not help here and makes this"
-    return (
-        f"{words}; one temperature, T = {heat:.2f}, fitted on validation, {verb} {percent(after, 1)} points."
-    )
+    return f"{words}; one temperature, T = {heat:.2f}, fitted on validation, {verb} {percent(after, 1)} points."
 
 
 def _leaning(evaluation: Mapping[str, Any]) -> str:
@@ -271,9 +269,7 @@ def html_class_table(results: Mapping[str, Any]) -> str:
         if len(evaluation.get("per_class_error") or ()) == len(errors)
     }
     columns = dict(list(columns.items())[:MAX_CLASS_COLUMNS])
-    known = sorted(
-        (i for i, error in enumerate(errors) if not math.isnan(error)), key=lambda i: (-errors[i], i)
-    )
+    known = sorted((i for i, error in enumerate(errors) if not math.isnan(error)), key=lambda i: (-errors[i], i))
     order = known + [i for i, error in enumerate(errors) if math.isnan(error)]
 
     def table(chosen: Iterable[int]) -> str:

@@ -1,0 +1,212 @@
+"""The command that draws the method: schedules, degraded images, label densities, the PNG curve (docs/METHOD.md).
+
+python -m mollax.figures --out=FOLDER [--images=PATH --reader=tiny_imagenet]
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+from jaxtyping import Float, UInt8
+from matplotlib.figure import Figure
+from PIL import Image
+
+from mollax import data, evaluators, experiment, mollify
+from mollax.data import Dataset
+from mollax.image import standardize, unstandardize
+from mollax.mollify.compression import TINY_IMAGENET_PNG_LOSS
+from mollax.report import method_plots
+
+_OUT = flags.DEFINE_string("out", None, "Folder for the pictures; created where missing.")
+_IMAGES = flags.DEFINE_string("images", "", "File or folder of images; empty for scikit-learn's digits.")
+_READER = flags.DEFINE_string("reader", "folder", "How to read --images: folder, tiny_imagenet, cifar, idx or npz.")
+_PICTURES = flags.DEFINE_list("pictures", ["0", "1"], "Which test images the strips show, counted from 0.")
+_PNG_CURVE = flags.DEFINE_string(
+    "png_curve", "", "JSON file with a measured curve; else it is measured on --images, or TinyImageNet's is taken."
+)
+_FORMATS = flags.DEFINE_list("formats", ["png", "svg"], "What to write.")
+_DPI = flags.DEFINE_integer("dpi", 110, "Dots per inch of PNG files; figures are up to 10 inches wide.", lower_bound=20)
+_COLORS = flags.DEFINE_integer(
+    "colors", 0, "Reduce PNG files to so many colors, for files of a third the size; 0 keeps all.", 0, 256
+)
+
+TEMPERATURES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # columns of a strip
+POWERS = (0.5, 1.0, 2.0)  # k of eq 12 and 13
+BETAS = ((1.0, 2.0), (1.0, 4.0), (1.0, 9.0), (2.0, 2.0))  # of the temperature; the first is the paper's
+PNG_IMAGES = 200  # measured where no curve is given
+GAMMA = 0.5  # label share lost in the simplex picture
+SEED = 0  # of the noise
+
+
+def schedules() -> Figure:
+    """Amplitudes, SNR and label decay over the temperature."""
+    t = jnp.linspace(0.0, 1.0, 201)
+    alpha, sigma = mollify.noise_amplitudes(t)
+    gamma = {k: np.asarray(mollify.noise_label_decay(t, k)) for k in POWERS}
+    named = {"alpha": alpha, "sigma": sigma, "snr": mollify.snr(t)}
+    return method_plots.schedule_curves(
+        np.asarray(t), **{name: np.asarray(values) for name, values in named.items()}, gamma_noise=gamma
+    )
+
+
+def strips(
+    images: UInt8[np.ndarray, "pictures h w c"],
+    *,
+    mean: Float[np.ndarray, " c"],
+    std: Float[np.ndarray, " c"],
+    classes: int,
+    temperatures: Sequence[float] = TEMPERATURES,
+) -> dict[str, Figure]:
+    """{"noise_strip", "blur_strip"}: the pictures at every temperature, one noise draw a picture.
+
+    Args:
+      images: the pictures.
+      mean, std: per channel, of the set they come from, in [0, 1]; noise acts on standardized images.
+      classes: number of classes, which decides what a fully smoothed label leaves on the true one.
+      temperatures: of the columns.
+    """
+    center, spread = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
+    t = jnp.asarray(temperatures, jnp.float32)
+    scales = mollify.blur_scale(t, images.shape[2])
+    standard = standardize(jnp.asarray(images, jnp.float32) / 255.0, center, spread)
+    keys = jax.random.split(jax.random.key(SEED), len(images))
+
+    def over_temperatures(key: jax.Array, image: jax.Array) -> tuple[jax.Array, jax.Array]:
+        noisy = jax.vmap(lambda level: mollify.noise(key, image, level))(t)
+        return noisy, jax.vmap(lambda scale: mollify.blur(image, scale))(scales)
+
+    noisy, blurred = (
+        np.asarray(unstandardize(shown, center, spread)) for shown in jax.vmap(over_temperatures)(keys, standard)
+    )
+    one_hot = jax.nn.one_hot(jnp.zeros(len(t), jnp.int32), classes)
+
+    def weights(gamma: jax.Array) -> np.ndarray:
+        return np.asarray(mollify.smooth_labels(one_hot, gamma)[:, 0])
+
+    steps, kept = np.asarray(t), weights(mollify.blur_label_decay(t))
+    return {
+        "noise_strip": method_plots.noise_strip(
+            noisy, steps, np.asarray(mollify.snr(t)), weights(mollify.noise_label_decay(t))
+        ),
+        "blur_strip": method_plots.blur_strip(blurred, steps, np.asarray(scales), kept),
+    }
+
+
+def simplex(gamma: float = GAMMA) -> Figure:
+    """One-hot, tempered and smoothed labels of three classes as densities over predictions."""
+    one_hot, lost = jnp.array([1.0, 0.0, 0.0]), jnp.float32(gamma)
+    labels = [one_hot, mollify.temper_labels(one_hot, lost), mollify.smooth_labels(one_hot, lost)]
+    names = ("one-hot", f"tempered, γ = {gamma:g} (eq 7)", f"smoothed, γ = {gamma:g} (eq 8)")
+    return method_plots.dirichlet_simplex(np.stack(labels).astype(np.float64), names)
+
+
+def png_curve(images: UInt8[np.ndarray, "n h w c"] | None, path: str) -> Figure:
+    """The PNG curve from a file, else measured on `images`, else the mean that the package has of TinyImageNet.
+
+    Raises:
+      ValueError: if the file does not hold the lists "t", "mean" and "standard_deviation".
+    """
+    if path:
+        return method_plots.png_curve(*_read_curve(Path(path)))
+    t = np.linspace(0.0, 1.0, len(TINY_IMAGENET_PNG_LOSS))
+    if images is None:
+        return method_plots.png_curve(t, np.array(TINY_IMAGENET_PNG_LOSS))
+    lost = mollify.png_loss_curve(images, t)
+    return method_plots.png_curve(t, lost.mean(axis=0), lost.std(axis=0))
+
+
+def _read_curve(path: Path) -> list[np.ndarray]:
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    names = ("t", "mean", "standard_deviation")
+    missing = [name for name in names if name not in stored]
+    if missing:
+        raise ValueError(f"{path} has no {', '.join(missing)}; benchmarks/png_curve.py writes such a file.")
+    return [np.array(stored[name], dtype=np.float64) for name in names]
+
+
+def choose(dataset: Dataset, numbers: Sequence[str]) -> UInt8[np.ndarray, "pictures h w c"]:
+    """The test images that --pictures names.
+
+    Raises:
+      ValueError: for something else than numbers of test images.
+    """
+    count = len(dataset.test)
+    wrong = [number for number in numbers if not number.isdecimal() or int(number) >= count]
+    if wrong or not numbers:
+        raise ValueError(f"--pictures takes numbers from 0 to {count - 1}, such as 0,3; got {','.join(numbers)!r}.")
+    return evaluators.stack(dataset.test, [int(number) for number in numbers])
+
+
+def draw(dataset: Dataset, *, pictures: Sequence[str] = ("0", "1"), curve: str = "") -> dict[str, Figure]:
+    """All figures by name; `pictures` and `curve` are the flags --pictures and --png_curve."""
+    mean, std = experiment.channel_statistics(dataset.train)
+    measured = None
+    if not curve and dataset.name != "digits":  # 8x8 PNGs are mostly headers
+        measured = evaluators.stack(dataset.test, range(min(PNG_IMAGES, len(dataset.test))))
+    chosen = choose(dataset, pictures)
+    return {
+        "schedules": schedules(),
+        **strips(chosen, mean=mean, std=std, classes=len(dataset.class_names)),
+        "temperatures": method_plots.temperature_densities(BETAS),
+        "dirichlet": simplex(),
+        "png_curve": png_curve(measured, curve),
+    }
+
+
+def save(
+    figures: Mapping[str, Figure], folder: Path, *, formats: Sequence[str], dpi: int = 110, colors: int = 0
+) -> list[Path]:
+    """Writes every figure in every format and returns the files.
+
+    Args:
+      figures: name -> figure; the name is the file's.
+      folder: created where missing.
+      formats: "png", "svg", "pdf", ...
+      dpi: dots per inch of PNG files.
+      colors: most colors of a PNG file; 0 for all.
+
+    Raises:
+      ValueError: for a format that matplotlib does not write.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for name, figure in figures.items():
+        for kind in formats:
+            file = folder / f"{name}.{kind}"
+            figure.savefig(file, format=kind, dpi=dpi)
+            if kind == "png" and colors:
+                # Maximum coverage keeps small accents; a median cut spends its colors on the large areas.
+                picture = Image.open(file).convert("RGB").quantize(colors, method=Image.Quantize.MAXCOVERAGE)
+                picture.save(file, optimize=True)
+            files.append(file)
+    return files
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the command; errors that a user can mend end in one message and exit code 2."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    logging.getLogger("absl").setLevel(logging.WARNING)
+    try:
+        if arguments[1:] or not _OUT.value:
+            raise ValueError("give --out=FOLDER, and every other setting as --name=value; see --help.")
+        path = _IMAGES.value or None
+        dataset = data.load(_READER.value if path else "digits", path=path, duplicates="note")
+        figures = draw(dataset, pictures=_PICTURES.value, curve=_PNG_CURVE.value)
+        options = {"formats": _FORMATS.value, "dpi": _DPI.value, "colors": _COLORS.value}
+        for file in save(figures, Path(_OUT.value), **options):
+            logging.info("%s (%d kB)", file, -(-file.stat().st_size // 1000))
+    except (ValueError, OSError) as error:
+        print(f"mollax.figures: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    app.run(main)

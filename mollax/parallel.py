@@ -1,0 +1,68 @@
+"""Work spread over devices: the one pmap wrapper, and arrays that lie on every device."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+AXIS = "batch"
+PyTree = Any
+
+# jaxlib's default sends CPU convolutions to a library path that takes up to 2.5 times as long on the networks here.
+FAST_CPU_CONVOLUTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
+
+
+def parallelize(function: Callable, *, donate: bool = False) -> Callable:
+    """Runs function(shared, per_device, shared data) on all devices: pmap over `AXIS` with unstacked results.
+
+    The first and third arguments and the results are the same on every device; leaves of the second have a leading
+    axis over this process's devices. On CPU the compiler takes the fast convolution path where it knows the option.
+    """
+    mapped = jax.pmap(
+        function,
+        axis_name=AXIS,
+        in_axes=(None, 0, None),
+        out_axes=None,
+        donate_argnums=(0,) if donate else (),
+    )
+    compiled: dict[Any, Callable] = {}
+
+    def call(shared: PyTree, per_device: PyTree, data: PyTree) -> PyTree:
+        arguments = (shared, per_device, data)
+        leaves, structure = jax.tree.flatten(arguments)
+        signature = (structure, *((leaf.shape, jnp.result_type(leaf)) for leaf in leaves))
+        if signature not in compiled:
+            compiled[signature] = _compile(mapped, arguments)
+        # A compiled function takes arrays of the whole run, not of this process.
+        return compiled[signature](shared, _place(per_device, jax.sharding.PartitionSpec(AXIS)), data)
+
+    return call
+
+
+def _compile(mapped: Any, arguments: tuple) -> Callable:
+    """Compiles ahead of time, with the fast CPU convolutions where this jaxlib accepts them."""
+    lowered = mapped.lower(*arguments)
+    if jax.default_backend() != "cpu":
+        return lowered.compile()
+    try:
+        return lowered.compile(compiler_options=FAST_CPU_CONVOLUTIONS)
+    except (RuntimeError, ValueError) as error:
+        logging.warning("This jaxlib does not know the fast CPU convolutions; training is slower: %s", error)
+        return lowered.compile()
+
+
+def replicate(tree: PyTree) -> PyTree:
+    """Puts arrays on every device of every process, once, so that no dispatch copies them again."""
+    return _place(tree, jax.sharding.PartitionSpec())
+
+
+def _place(tree: PyTree, spec: jax.sharding.PartitionSpec) -> PyTree:
+    """Arrays of this process -> arrays of the run, the same everywhere or split along their first axis."""
+    sharding = jax.sharding.NamedSharding(jax.sharding.Mesh(jax.devices(), (AXIS,)), spec)
+    if jax.process_count() == 1:
+        return jax.device_put(tree, sharding)
+    return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, jax.device_get(leaf)), tree)

@@ -1,0 +1,43 @@
+"""The one wrapper: shared arguments, a leading axis over devices, results in one piece."""
+
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mollax import parallel
+
+
+def total(shared, part, data):
+    return shared + jax.lax.psum(jnp.sum(part["x"]) * data, parallel.AXIS)
+
+
+def test_results_are_unstacked_and_programs_are_reused_by_shape():
+    call = parallel.parallelize(total)
+    devices = jax.device_count()
+    for width in (3, 5, 3):
+        x = np.arange(devices * width, dtype=np.float32).reshape(devices, width)
+        result = call(np.float32(10), {"x": x}, np.float32(2))
+        assert result.shape == ()
+        assert float(result) == 10 + 2 * x.sum()
+
+
+def test_replicated_arrays_lie_on_every_device():
+    tree = parallel.replicate({"x": np.ones(3, np.float32)})
+    assert len(tree["x"].devices()) == jax.device_count()
+    assert tree["x"].is_fully_replicated
+
+
+def test_a_compiler_that_does_not_know_the_option_is_no_failure(monkeypatch, caplog):
+    monkeypatch.setattr(parallel, "FAST_CPU_CONVOLUTIONS", {"xla_no_such_option": "1"})
+    with caplog.at_level(logging.WARNING):
+        result = parallel.parallelize(total)(np.float32(0), {"x": np.ones((4, 1), np.float32)}, np.float32(1))
+    assert float(result) == 4
+    assert "does not know the fast CPU convolutions" in caplog.text
+
+
+def test_this_compiler_knows_the_option(caplog):
+    with caplog.at_level(logging.WARNING):
+        parallel.parallelize(total)(np.float32(0), {"x": np.ones((4, 2), np.float32)}, np.float32(1))
+    assert caplog.text == ""
