@@ -6,7 +6,6 @@ python -m mollax.figures --out=FOLDER [--images=PATH --reader=tiny_imagenet]
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,10 +27,9 @@ from mollax.report import method_plots
 _OUT = flags.DEFINE_string("out", None, "Folder for the pictures; created where missing.")
 _IMAGES = flags.DEFINE_string("images", "", "File or folder of images; empty for scikit-learn's digits.")
 _READER = flags.DEFINE_string("reader", "folder", "How to read --images: folder, tiny_imagenet, cifar, idx or npz.")
+_SIZE = flags.DEFINE_integer("image_size", 0, "Side in pixels that --images are cropped to; 0 keeps the stored size.")
 _PICTURES = flags.DEFINE_list("pictures", ["0", "1"], "Which test images the strips show, counted from 0.")
-_PNG_CURVE = flags.DEFINE_string(
-    "png_curve", "", "JSON file with a measured curve; else it is measured on --images, or TinyImageNet's is taken."
-)
+_PNG_CURVE = flags.DEFINE_string("png_curve", "", "JSON file with a measured PNG curve; empty measures it on --images.")
 _FORMATS = flags.DEFINE_list("formats", ["png", "svg"], "What to write.")
 _DPI = flags.DEFINE_integer("dpi", 110, "Dots per inch of PNG files; figures are up to 10 inches wide.", lower_bound=20)
 _COLORS = flags.DEFINE_integer(
@@ -42,6 +40,7 @@ TEMPERATURES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # columns of a str
 POWERS = (0.5, 1.0, 2.0)  # k of eq 12 and 13
 BETAS = ((1.0, 2.0), (1.0, 4.0), (1.0, 9.0), (2.0, 2.0))  # of the temperature; the first is the paper's
 PNG_IMAGES = 200  # measured where no curve is given
+PNG_WIDTH = 16  # below it PNG files are mostly headers
 GAMMA = 0.5  # label share lost in the simplex picture
 SEED = 0  # of the noise
 
@@ -51,10 +50,8 @@ def schedules() -> Figure:
     t = jnp.linspace(0.0, 1.0, 201)
     alpha, sigma = mollify.noise_amplitudes(t)
     gamma = {k: np.asarray(mollify.noise_label_decay(t, k)) for k in POWERS}
-    named = {"alpha": alpha, "sigma": sigma, "snr": mollify.snr(t)}
-    return method_plots.schedule_curves(
-        np.asarray(t), **{name: np.asarray(values) for name, values in named.items()}, gamma_noise=gamma
-    )
+    ts, alphas, sigmas, snr = (np.asarray(values) for values in (t, alpha, sigma, mollify.snr(t)))
+    return method_plots.schedule_curves(ts, alpha=alphas, sigma=sigmas, snr=snr, gamma_noise=gamma)
 
 
 def strips(
@@ -87,16 +84,12 @@ def strips(
         np.asarray(unstandardize(shown, center, spread)) for shown in jax.vmap(over_temperatures)(keys, standard)
     )
     one_hot = jax.nn.one_hot(jnp.zeros(len(t), jnp.int32), classes)
-
-    def weights(gamma: jax.Array) -> np.ndarray:
-        return np.asarray(mollify.smooth_labels(one_hot, gamma)[:, 0])
-
-    steps, kept = np.asarray(t), weights(mollify.blur_label_decay(t))
+    decays = (mollify.noise_label_decay(t), mollify.blur_label_decay(t))
+    by_noise, by_blur = (np.asarray(mollify.smooth_labels(one_hot, gamma)[:, 0]) for gamma in decays)
+    steps, snr = np.asarray(t), np.asarray(mollify.snr(t))
     return {
-        "noise_strip": method_plots.noise_strip(
-            noisy, steps, np.asarray(mollify.snr(t)), weights(mollify.noise_label_decay(t))
-        ),
-        "blur_strip": method_plots.blur_strip(blurred, steps, np.asarray(scales), kept),
+        "noise_strip": method_plots.noise_strip(noisy, steps, snr, by_noise),
+        "blur_strip": method_plots.blur_strip(blurred, steps, np.asarray(scales), by_blur),
     }
 
 
@@ -108,28 +101,39 @@ def simplex(gamma: float = GAMMA) -> Figure:
     return method_plots.dirichlet_simplex(np.stack(labels).astype(np.float64), names)
 
 
-def png_curve(images: UInt8[np.ndarray, "n h w c"] | None, path: str) -> Figure:
-    """The PNG curve from a file, else measured on `images`, else the mean that the package has of TinyImageNet.
+def png_curve(dataset: Dataset, path: str = "") -> Figure:
+    """The PNG curve from a file; else measured on test images; else, for tiny ones, TinyImageNet's mean.
 
     Raises:
       ValueError: if the file does not hold the lists "t", "mean" and "standard_deviation".
     """
     if path:
-        return method_plots.png_curve(*_read_curve(Path(path)))
+        return _stored_curve(Path(path))
     t = np.linspace(0.0, 1.0, len(TINY_IMAGENET_PNG_LOSS))
-    if images is None:
-        return method_plots.png_curve(t, np.array(TINY_IMAGENET_PNG_LOSS))
-    lost = mollify.png_loss_curve(images, t)
-    return method_plots.png_curve(t, lost.mean(axis=0), lost.std(axis=0))
+    if dataset.image_shape[1] < PNG_WIDTH:
+        return method_plots.png_curve(t, np.array(TINY_IMAGENET_PNG_LOSS), source="1000 images of TinyImageNet")
+    count = min(PNG_IMAGES, len(dataset.test))
+    lost = mollify.png_loss_curve(evaluators.stack(dataset.test, range(count)), t)
+    source = f"{count} test images of {dataset.name}"
+    sd = lost.std(axis=0, ddof=1) if count > 1 else None
+    return method_plots.png_curve(t, lost.mean(axis=0), sd, source=source)
 
 
-def _read_curve(path: Path) -> list[np.ndarray]:
+def _stored_curve(path: Path) -> Figure:
     stored = json.loads(path.read_text(encoding="utf-8"))
     names = ("t", "mean", "standard_deviation")
     missing = [name for name in names if name not in stored]
     if missing:
         raise ValueError(f"{path} has no {', '.join(missing)}; benchmarks/png_curve.py writes such a file.")
-    return [np.array(stored[name], dtype=np.float64) for name in names]
+    t, mean, sd = (np.array(stored[name], dtype=np.float64) for name in names)
+    return method_plots.png_curve(t, mean, sd, source=str(stored.get("images", "")))
+
+
+def load(path: str, reader: str, *, image_size: int = 0) -> Dataset:
+    """Images as RGB from `path`, or the digits where it is empty; the arguments are flags of the command."""
+    if not path:
+        return data.load("digits")
+    return data.load(reader, path=path, channels=3, image_size=image_size or None, resize="crop")
 
 
 def choose(dataset: Dataset, numbers: Sequence[str]) -> UInt8[np.ndarray, "pictures h w c"]:
@@ -148,16 +152,13 @@ def choose(dataset: Dataset, numbers: Sequence[str]) -> UInt8[np.ndarray, "pictu
 def draw(dataset: Dataset, *, pictures: Sequence[str] = ("0", "1"), curve: str = "") -> dict[str, Figure]:
     """All figures by name; `pictures` and `curve` are the flags --pictures and --png_curve."""
     mean, std = experiment.channel_statistics(dataset.train)
-    measured = None
-    if not curve and dataset.name != "digits":  # 8x8 PNGs are mostly headers
-        measured = evaluators.stack(dataset.test, range(min(PNG_IMAGES, len(dataset.test))))
     chosen = choose(dataset, pictures)
     return {
         "schedules": schedules(),
         **strips(chosen, mean=mean, std=std, classes=len(dataset.class_names)),
         "temperatures": method_plots.temperature_densities(BETAS),
         "dirichlet": simplex(),
-        "png_curve": png_curve(measured, curve),
+        "png_curve": png_curve(dataset, curve),
     }
 
 
@@ -184,7 +185,7 @@ def save(
             figure.savefig(file, format=kind, dpi=dpi)
             if kind == "png" and colors:
                 # Maximum coverage keeps small accents; a median cut spends its colors on the large areas.
-                picture = Image.open(file).convert("RGB").quantize(colors, method=Image.Quantize.MAXCOVERAGE)
+                picture = Image.open(file).convert("RGB").quantize(colors, Image.Quantize.MAXCOVERAGE, kmeans=3)
                 picture.save(file, optimize=True)
             files.append(file)
     return files
@@ -192,20 +193,17 @@ def save(
 
 def main(arguments: Sequence[str]) -> None:
     """Runs the command; errors that a user can mend end in one message and exit code 2."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    logging.getLogger("absl").setLevel(logging.WARNING)
     try:
         if arguments[1:] or not _OUT.value:
             raise ValueError("give --out=FOLDER, and every other setting as --name=value; see --help.")
-        path = _IMAGES.value or None
-        dataset = data.load(_READER.value if path else "digits", path=path, duplicates="note")
+        dataset = load(_IMAGES.value, _READER.value, image_size=_SIZE.value)
         figures = draw(dataset, pictures=_PICTURES.value, curve=_PNG_CURVE.value)
-        options = {"formats": _FORMATS.value, "dpi": _DPI.value, "colors": _COLORS.value}
-        for file in save(figures, Path(_OUT.value), **options):
-            logging.info("%s (%d kB)", file, -(-file.stat().st_size // 1000))
+        files = save(figures, Path(_OUT.value), formats=_FORMATS.value, dpi=_DPI.value, colors=_COLORS.value)
     except (ValueError, OSError) as error:
         print(f"mollax.figures: {error}", file=sys.stderr)
         sys.exit(2)
+    for file in files:
+        print(f"{file} ({file.stat().st_size / 1000:.0f} kB)")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ LAYERS = (
     ("experiment",),
     ("finish",),
     ("train",),
-    ("main", "sweep", "align", "audit", "predict", "export"),
+    ("main", "figures", "sweep", "align", "audit", "predict", "export"),
 )
 HEIGHT = {unit: height for height, layer in enumerate(LAYERS) for unit in layer}
 METHOD_LIBRARIES = {"jax", "flax", "optax", "distrax", "numpy", "scipy", "PIL", "jaxtyping"}

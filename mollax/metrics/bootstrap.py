@@ -79,6 +79,9 @@ def paired_interval(
 
     Much narrower than the difference of two separate intervals when the systems fail on the same images. An
     interval without 0 says that the difference is more than the noise of this test set.
+
+    Raises:
+      ValueError: on arrays of differing lengths or another rank, non-finite values, or a level outside (0, 1).
     """
     for name, values in (("first", first), ("second", second)):
         checks.rank(name, values, 1, "(examples,)")
@@ -138,7 +141,11 @@ def resampled_means(
 def replica_interval(
     replicas: Float64[np.ndarray, " r"], estimate: float, *, level: float = 0.95, method: str = "percentile"
 ) -> Interval:
-    """Interval from a metric's resampled values and its value on the set; see `bootstrap_interval`."""
+    """Interval from a metric's resampled values and its value on the set; see `bootstrap_interval`.
+
+    Raises:
+      ValueError: on a level outside (0, 1), an unknown method, or a value that is not finite.
+    """
     checks.in_range("level", level, 0.0, 1.0, open_low=True, open_high=True)
     checks.one_of("method", method, ("percentile", "basic"))
     if not (np.isfinite(replicas).all() and np.isfinite(estimate)):

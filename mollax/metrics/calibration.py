@@ -47,6 +47,9 @@ def signed_gaps(
 
     The expected calibration error is sum_b |mean_i gap_ib|; resampled means of these columns give its
     bootstrap.
+
+    Raises:
+      ValueError, TypeError: on probabilities or labels that are not, or fewer than one bin.
     """
     confidence, right = _top_label(probs, labels)
     gaps = np.zeros((len(confidence), checks.positive_int("bins", bins)))
@@ -72,6 +75,9 @@ def adaptive_calibration_error(probs: Float[Host, "n k"], labels: Integer[Host, 
     there are at most min(bins, n) of them, and the value does not depend on the order of the examples.
     (AdaECE of Mukhoti et al. 2020 up to ties; Nixon et al. 2019 average the same over all classes and call
     that ACE.)
+
+    Raises:
+      ValueError, TypeError: on probabilities or labels that are not, or fewer than one bin.
     """
     confidence, right = _top_label(probs, labels)
     checks.positive_int("bins", bins)
@@ -88,6 +94,9 @@ def classwise_calibration_error(probs: Float[Host, "n k"], labels: Integer[Host,
 
     The classwise ECE of Kull et al. 2019: every column of the probabilities counts, not the largest alone.
     Bins as in `expected_calibration_error`.
+
+    Raises:
+      ValueError, TypeError: on probabilities or labels that are not, or fewer than one bin.
     """
     values = inputs.probabilities(probs)
     truth = inputs.class_labels(labels, values, "probs")
@@ -100,7 +109,11 @@ def classwise_calibration_error(probs: Float[Host, "n k"], labels: Integer[Host,
 
 
 def reliability(probs: Float[Host, "n k"], labels: Integer[Host, " n"], *, bins: int = 15) -> Reliability:
-    """Mean confidence, accuracy and count of each equal-width bin: the diagram behind the ECE."""
+    """Mean confidence, accuracy and count of each equal-width bin: the diagram behind the ECE.
+
+    Raises:
+      ValueError, TypeError: on probabilities or labels that are not, or fewer than one bin.
+    """
     confidence, right = _top_label(probs, labels)
     where = _equal_width(confidence, checks.positive_int("bins", bins))
     count = np.bincount(where, minlength=bins).astype(np.int64)

@@ -208,7 +208,7 @@ def dirichlet_simplex(
     peaks = [_relative_density(mode, label) for mode, label in zip(modes, labels, strict=True)]
     scale = Normalize(0, float(np.max(peaks)))
     colors = LinearSegmentedColormap.from_list("paper to blue", [PAPER, SKY, BLUE])
-    figure = _figure(WIDTH * len(labels) / 3, 3.6)
+    figure = _figure(WIDTH * len(labels) / 3, 3.45)
     panels = figure.subplots(1, len(labels), squeeze=False)[0]
     for axes, name, label, mode, peak in zip(panels, names, labels, modes, peaks, strict=True):
         density = _relative_density(np.clip(probs, 1e-9, 1), label)
@@ -241,7 +241,8 @@ def _triangle(
     """A density over the simplex: class 1 at the top, class 2 at the left, class 3 at the right."""
     axes.set(xlim=(-0.12, 1.12), ylim=(-0.13, HEIGHT + 0.13), aspect="equal", xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-    edge = axes.add_patch(Polygon([(0, 0), (1, 0), (0.5, HEIGHT)], facecolor="none", edgecolor=MUTED, linewidth=1.2))
+    edge = Polygon([(0, 0), (1, 0), (0.5, HEIGHT)], facecolor="none", edgecolor=MUTED, linewidth=1.2, zorder=4)
+    axes.add_patch(edge)
     filled = np.nan_to_num(density)
     picture = axes.imshow(filled, origin="lower", extent=(0, 1, 0, HEIGHT), norm=scale, cmap=colors, aspect="equal")
     picture.set_clip_path(edge)
@@ -263,6 +264,7 @@ def png_curve(
     sd: Float[np.ndarray, " n"] | None = None,
     *,
     powers: Sequence[float] = (0.5, 1.0, 2.0),
+    source: str = "",
 ) -> Figure:
     """Share of PNG bytes that blur takes from images (eq 13) beside its approximations t^k: fig 3.
 
@@ -273,6 +275,7 @@ def png_curve(
       mean: 1 - size(x_t) / size(x_0), mean over images.
       sd: standard deviation over images, drawn as a band; None leaves it out.
       powers: the k of t^k.
+      source: what was measured, to be said below.
 
     Raises:
       ValueError: if lengths differ.
@@ -294,9 +297,12 @@ def png_curve(
     t, gap = float(temperatures[worst]), float(mean[worst] - temperatures[worst])
     axes.plot([t, t], [t, mean[worst]], color=ORANGE, linewidth=3, solid_capstyle="butt", zorder=4)
     where = (t + 0.04, min(t, float(mean[worst])) - 0.12)
-    axes.text(*where, f"farthest from t: {gap:+.3f} at t = {t:.3g}", color=ORANGE, fontsize=9, va="center")
+    box = {"facecolor": PAPER, "edgecolor": "none", "pad": 2}
+    axes.text(*where, f"farthest from t: {gap:+.3f} at t = {t:.3g}", color=ORANGE, fontsize=9, va="center", bbox=box)
     axes.set_ylim(0, 1.02)
     axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+    if source:
+        axes.set_xlabel(f"temperature t\n{source}", fontsize=9, color=MUTED, parse_math=False)
     return figure
 
 
