@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from mollax import checks
 from mollax.state import TrainState
 
 PyTree = Any
@@ -56,6 +57,7 @@ class Checkpointer:
     """Saves and restores (state, config) in one folder; keeps the newest few."""
 
     def __init__(self, folder: Path, *, config: dict[str, Any], keep: int = 2) -> None:
+        checks.positive_int("checkpoint.keep", keep)
         self._folder, self._config = folder, config
         self._manager = ocp.CheckpointManager(
             folder.absolute(),
@@ -76,7 +78,8 @@ class Checkpointer:
         """
         step = int(state.step)
         if step not in self._manager.all_steps():
-            host = jax.tree.map(np.asarray, jax.device_get(state))
+            # A copy: on CPU device_get may be a view of the buffer that the next step is about to reuse.
+            host = jax.tree.map(np.array, jax.device_get(state))
             self._manager.save(
                 step,
                 args=ocp.args.Composite(state=ocp.args.StandardSave(host), config=ocp.args.JsonSave(self._config)),

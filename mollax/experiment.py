@@ -16,7 +16,7 @@ import optax
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
-from mollax import augment, data, durations, evaluators, keys, models, objectives, optim
+from mollax import augment, checks, data, durations, evaluators, keys, models, objectives, optim
 from mollax.data import Dataset, Split
 from mollax.parallel import AXIS
 from mollax.state import TrainState, create_state
@@ -110,12 +110,26 @@ def create_mollifier(config: ConfigDict) -> dict[str, Any] | None:
     return settings
 
 
+def _check_numbers(config: ConfigDict) -> None:
+    """Settings that would otherwise be found out by a failure deep in the step."""
+    batch_size = checks.positive_int("train.batch_size", config.train.batch_size)
+    checks.positive_int("train.steps_per_dispatch", config.train.steps_per_dispatch)
+    checks.in_range("optim.ema", config.optim.ema, 0.0, 1.0, open_high=True)
+    parts = jax.device_count() * checks.positive_int("optim.accumulate", config.optim.accumulate)
+    if batch_size % parts:
+        raise ValueError(
+            f"train.batch_size must be a multiple of devices x optim.accumulate, {parts}, so that parts are equal; "
+            f"got {batch_size}."
+        )
+
+
 def create(config: ConfigDict, dataset: Dataset) -> Experiment:
     """Builds everything but the state.
 
     Raises:
       ValueError, TypeError: for settings that make no sense; the message names the field.
     """
+    _check_numbers(config)
     classes = len(dataset.class_names)
     extra = config.mollify.enabled and config.mollify.label_form in ("extra", "extra_keep")
     model = models.create_model(

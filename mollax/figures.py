@@ -6,6 +6,7 @@ python -m mollax.figures --out=FOLDER [--images=PATH --reader=tiny_imagenet]
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -193,6 +194,7 @@ def save(
 
 def main(arguments: Sequence[str]) -> None:
     """Runs the command; errors that a user can mend end in one message and exit code 2."""
+    logging.getLogger("jax").setLevel(logging.WARNING)
     try:
         if arguments[1:] or not _OUT.value:
             raise ValueError("give --out=FOLDER, and every other setting as --name=value; see --help.")

@@ -78,7 +78,7 @@ def train_step(
     if ema_decay:
         current = {"params": params, "model_state": model_state}
         extra = {**extra, "ema": optax.incremental_update(current, state.extra["ema"], 1.0 - ema_decay)}
-    metrics["grad_norm"] = optax.tree.norm(gradient)
+    metrics |= {"grad_norm": optax.tree.norm(gradient), "param_norm": optax.tree.norm(params)}
     new = TrainState(state.step + 1, params, model_state, opt_state, extra)
     return new, metrics
 

@@ -17,7 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from mollax import checks, experiment, finish, parallel, step
+from mollax import experiment, finish, parallel, step
 from mollax.checkpoint import Checkpointer
 from mollax.data.pipeline import Batches, create_batches
 from mollax.experiment import Experiment
@@ -27,7 +27,7 @@ from mollax.state import TrainState
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss became NaN or infinite; the message holds step, value and the last good checkpoint."""
+    """Loss, gradient or parameters became NaN or infinite; the message has step, value and last good checkpoint."""
 
 
 class Interrupted(Exception):
@@ -83,12 +83,14 @@ class _Meter:
             self._add(first + offset + 1, {name: float(values[offset]) for name, values in rows.items()})
 
     def _add(self, at_step: int, values: dict[str, float]) -> None:
-        if not math.isfinite(values["loss"]):
+        # A finite loss may still have an update that is not; it must not reach a checkpoint.
+        broken = [name for name in ("loss", "grad_norm", "param_norm") if not math.isfinite(values[name])]
+        if broken:
             good = self._checkpointer.steps
             where = f"The last good checkpoint is step {good[-1]}" if good else "There is no checkpoint yet"
             raise NonFiniteLossError(
-                f"The loss is {values['loss']} at step {at_step}. {where}. A lower optim.lr, a longer optim.warmup or "
-                "optim.clip_norm usually helps; they make another run, so give it another --workdir."
+                f"The {broken[0]} is {values[broken[0]]} at step {at_step}. {where}. A lower optim.lr, a longer "
+                "optim.warmup or optim.clip_norm usually helps; they make another run, so give it another --workdir."
             )
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
@@ -202,7 +204,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path, *, command: str 
       The content of results.json.
 
     Raises:
-      NonFiniteLossError: when the loss is not finite.
+      NonFiniteLossError: when the loss, the gradient or a parameter is not finite.
       Interrupted: after SIGTERM or SIGINT, once the state is saved.
       CheckpointMismatchError: if `workdir` belongs to another run.
       ValueError: for settings or data that make no sense.
@@ -220,7 +222,6 @@ def evaluate(config: ConfigDict, workdir: str | Path, *, command: str = "") -> d
 
 
 def _run(config: ConfigDict, workdir: Path, *, train: bool, command: str) -> dict[str, Any]:
-    checks.positive_int("train.steps_per_dispatch", config.train.steps_per_dispatch)
     began = time.perf_counter()
     folder = workdir / "checkpoints"
     if not train and not folder.is_dir():

@@ -75,6 +75,9 @@ def test_augmentation_may_be_off():
             {"mollify__enabled": False, "mollify__repeats": 2},
             "mollify.repeats is 2, but mollify.enabled is False",
         ),
+        ({"optim__accumulate": 3}, "multiple of devices x optim.accumulate, 12, so that parts are equal; got 16"),
+        ({"optim__ema": 1.0}, r"optim.ema must be in \[0, 1\)"),
+        ({"train__steps_per_dispatch": 0}, "train.steps_per_dispatch must be at least 1; got 0"),
         ({"loss__name": "mse"}, "loss.name must be one of"),
     ],
 )
@@ -86,3 +89,18 @@ def test_settings_that_make_no_sense(dataset, changes, message):
 def test_unknown_data_names_the_nearest():
     with pytest.raises(ValueError, match="Did you mean 'digits'"):
         experiment.load_data(tiny.config(data__reader="digit"))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"eval__bins": 0}, "eval.bins must be at least 1; got 0"),
+        ({"eval__resamples": -1}, "eval.resamples must be at least 0; got -1"),
+        ({"eval__batch_size": 0}, "eval.batch_size must be at least 1; got 0"),
+        ({"eval__stress": ("nois:0.3",)}, "Did you mean 'noise'"),
+    ],
+)
+def test_evaluation_settings_are_checked_before_training(dataset, changes, message):
+    config = tiny.config(**changes)
+    with pytest.raises(ValueError, match=message):
+        experiment.create_evaluator(config, experiment.create(config, dataset))

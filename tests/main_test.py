@@ -8,7 +8,6 @@ from absl import flags
 from mollax import main
 from mollax.train import Interrupted
 
-
 # ml_collections loads config files by a method that Python 3.12 removes.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module\\(\\) method is deprecated:DeprecationWarning")
 

@@ -234,3 +234,9 @@ def test_class_table_of_200_classes_shows_worst_best_and_all() -> None:
 def test_class_table_of_one_class_and_of_none() -> None:
     assert Cells(html_class_table(changed(per_class_error=[0.0]))).rows[1:] == [["zero", "0.0"]]
     assert html_class_table(changed(per_class_error=None)) == ""
+
+
+def test_headline_applies_no_temperature_that_validation_does_not_determine():
+    sentence = headline({**RESULTS, "temperature": 1.0, "temperature_fit": "lower bound"})[1]
+    assert sentence.endswith("the validation images do not determine a temperature (lower bound), so none is applied.")
+    assert "T = 1.31" in headline({**RESULTS, "temperature_fit": "interior"})[1]

@@ -22,17 +22,12 @@ def digits(count=64):
     return images, bunch.target[:count].astype(np.int32)
 
 
-def problem(*, mollifier=None, model="mlp", **objective_options):
+def problem(*, model="mlp", loss="cross_entropy", marginal="jensen", repeats=1, **model_options):
     """A model, its objective, an optimizer and the first state."""
-    network = models.create_model(model, classes=10, axis_name=parallel.AXIS)
+    network = models.create_model(model, classes=10, axis_name=parallel.AXIS, **model_options)
     variables = network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), train=False)
     objective = objectives.classification_objective(
-        network,
-        classes=10,
-        mean=MEAN,
-        std=STD,
-        mollifier={} if mollifier is None else mollifier,
-        **objective_options,
+        network, classes=10, mean=MEAN, std=STD, mollifier={}, loss=loss, marginal=marginal, repeats=repeats
     )
     optimizer = optim.create_optimizer("sgd", optax.constant_schedule(0.05))
     return network, objective, optimizer, create_state(variables, optimizer)

@@ -108,7 +108,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_value_and_checkpoint(tmp_path
     )
     with pytest.raises(
         train.NonFiniteLossError,
-        match=r"The loss is (nan|inf) at step \d+. The last good checkpoint is step \d",
+        match=r"The (loss|grad_norm|param_norm) is (nan|inf) at step \d+. The last good checkpoint is step \d",
     ):
         train.train_and_evaluate(config, tmp_path)
     good = Checkpointer(tmp_path / "checkpoints", config=config.to_dict())
@@ -128,8 +128,3 @@ def test_nothing_to_evaluate(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(FileNotFoundError, match="There is no checkpoint in"):
         train.evaluate(tiny.config(), tmp_path)
-
-
-def test_steps_per_dispatch_must_be_positive(tmp_path):
-    with pytest.raises(ValueError, match=r"train\.steps_per_dispatch must be at least 1; got 0"):
-        train.train_and_evaluate(tiny.config(train__steps_per_dispatch=0), tmp_path)

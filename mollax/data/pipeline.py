@@ -46,7 +46,7 @@ def _shape_for_devices(array: np.ndarray, count: int) -> np.ndarray:
 
 def _local_slice(batch_size: int) -> slice:
     """The part of a global batch that this process feeds."""
-    if batch_size % jax.device_count():
+    if checks.positive_int("train.batch_size", batch_size) % jax.device_count():
         raise ValueError(
             f"train.batch_size must be a multiple of the number of devices, {jax.device_count()}; got {batch_size}."
         )
@@ -147,7 +147,6 @@ def create_batches(
       ValueError: for an unknown `memory` or a batch size that devices cannot share.
     """
     checks.one_of("data.memory", memory, ("auto", "device", "stream"))
-    checks.positive_int("train.batch_size", batch_size)
     fits = split.images.nbytes <= limit_mib * 2**20
     if memory == "device" or (memory == "auto" and fits):
         return ResidentBatches(split, batch_size=batch_size, seed=seed)

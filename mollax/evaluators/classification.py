@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from mollax import metrics
+from mollax import checks, metrics
 from mollax.data import Dataset
 from mollax.evaluators.predictor import Predictor, stack
 from mollax.evaluators.stress import describe
@@ -29,6 +29,9 @@ class ClassificationEvaluator:
         bins: int = 15,
         resamples: int = 1000,
     ) -> None:
+        # At the door, because evaluation comes after hours of training.
+        checks.positive_int("eval.bins", bins)
+        checks.positive_int("eval.resamples", resamples, minimum=0)
         self._predictor, self._dataset, self._stresses = predictor, dataset, stresses
         self._bins, self._resamples = bins, resamples
         self._classes = len(dataset.class_names)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Integer
 
-from mollax import keys
+from mollax import checks, keys
 from mollax.data import Split
 from mollax.evaluators.stress import Stress
 from mollax.parallel import AXIS, parallelize
@@ -27,6 +27,7 @@ class Predictor:
     """
 
     def __init__(self, model: nn.Module, stresses: Mapping[str, Stress], *, batch_size: int, seed: int) -> None:
+        checks.positive_int("eval.batch_size", batch_size)
         devices = jax.device_count()
         # Rounded up: an evaluation batch has no influence on the result, so any number of devices may share it.
         self._batch_size = -(-batch_size // devices) * devices

@@ -205,8 +205,8 @@ def dirichlet_simplex(
     probs = np.stack([first, second, 1 - first - second], axis=-1)
     inside = (probs >= -1e-9).all(axis=-1)
     modes = labels / labels.sum(axis=1, keepdims=True)
-    peaks = [_relative_density(mode, label) for mode, label in zip(modes, labels, strict=True)]
-    scale = Normalize(0, float(np.max(peaks)))
+    peaks = [_relative_density(mode[None], label)[0] for mode, label in zip(modes, labels, strict=True)]
+    scale = Normalize(0, max(peaks))
     colors = LinearSegmentedColormap.from_list("paper to blue", [PAPER, SKY, BLUE])
     figure = _figure(WIDTH * len(labels) / 3, 3.45)
     panels = figure.subplots(1, len(labels), squeeze=False)[0]
@@ -296,9 +296,8 @@ def png_curve(
     worst = int(np.argmax(np.abs(mean - temperatures)))
     t, gap = float(temperatures[worst]), float(mean[worst] - temperatures[worst])
     axes.plot([t, t], [t, mean[worst]], color=ORANGE, linewidth=3, solid_capstyle="butt", zorder=4)
-    where = (t + 0.04, min(t, float(mean[worst])) - 0.12)
-    box = {"facecolor": PAPER, "edgecolor": "none", "pad": 2}
-    axes.text(*where, f"farthest from t: {gap:+.3f} at t = {t:.3g}", color=ORANGE, fontsize=9, va="center", bbox=box)
+    words = f"farthest from t: {gap:+.3f} at t = {t:.3g}"
+    axes.text(0.98, 0.05, words, transform=axes.transAxes, color=ORANGE, fontsize=9, ha="right")
     axes.set_ylim(0, 1.02)
     axes.legend(frameon=False, fontsize=9, labelcolor=INK)
     if source:

@@ -157,7 +157,7 @@ def headline(results: Mapping[str, Any]) -> list[str]:
         + (f" (95 % interval {bounds} %)." if bounds else ".")
     ]
     if not math.isnan(as_float(main.get("ece"))):
-        sentences.append(_calibration_sentence(main, results.get("temperature")))
+        sentences.append(_calibration_sentence(main, results.get("temperature"), results.get("temperature_fit")))
     stresses = {
         key: as_float(value.get("error"))
         for key, value in evaluations_of(results).items()
@@ -178,7 +178,7 @@ def _stress_sentence(stresses: Mapping[str, float]) -> str:
     )
 
 
-def _calibration_sentence(evaluation: Mapping[str, Any], temperature: Any) -> str:
+def _calibration_sentence(evaluation: Mapping[str, Any], temperature: Any, fit: Any) -> str:
     ece = as_float(evaluation["ece"])
     words = f"Its stated confidence is off by {percent(ece, 1)} points on average (ECE){_leaning(evaluation)}"
     scaled = evaluation.get("scaled") or {}
@@ -186,6 +186,8 @@ def _calibration_sentence(evaluation: Mapping[str, Any], temperature: Any) -> st
     heat = as_float(temperature if temperature is not None else scaled.get("temperature"))
     if math.isnan(after) or math.isnan(heat):
         return words + "."
+    if fit not in (None, "interior"):
+        return f"{words}; the validation images do not determine a temperature ({fit}), so none is applied."
     if percent(after, 1) == percent(ece, 1):
         verb = "leaves this at"
     else:
