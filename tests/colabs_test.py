@@ -19,6 +19,7 @@ NOTEBOOKS = sorted((ROOT / "colabs").glob("*.ipynb"))
 LINK = re.compile(r"\]\(([^)]+)\)")
 INSTALLS = re.compile(r"[!%]\s*(?:pip|conda|uv|apt)\b")
 KEY_OUTPUTS = {"mollification_tour": {"figures": 9, "tables": 2}}
+TOUR_STRESSES = ("gaussian_noise:0.2", "gaussian_blur:1", "contrast:0.3", "noise:0.3")
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 

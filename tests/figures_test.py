@@ -56,7 +56,7 @@ def test_all_figures_are_drawn_and_saved(digits, tmp_path):
 
 def test_strips_show_what_the_mollifier_does(digits):
     mean, std = np.array([0.3]), np.array([0.4])
-    drawn = figures.strips(digits.test.images[:2], mean=mean, std=std, classes=10, temperatures=(0.0, 0.5, 1.0))
+    drawn = figures.strips(digits.test.images[:2], mean=mean, std=std, classes=10, temperatures=(0.0, 0.3, 1.0))
     noise, blur = (np.array(drawn[name].axes, dtype=object).reshape(2, 3) for name in ("noise_strip", "blur_strip"))
 
     def pixels(axes):
@@ -65,11 +65,13 @@ def test_strips_show_what_the_mollifier_does(digits):
     original = digits.test.images[1] / np.float32(255)
     np.testing.assert_allclose(pixels(noise[1, 0]), original[..., 0], atol=0.5 / 255 + 1e-6)
     center, spread = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
-    blurred = mollify.blur(standardize(jnp.asarray(original), center, spread), mollify.blur_scale(jnp.float32(0.5), 8))
+    blurred = mollify.blur(standardize(jnp.asarray(original), center, spread), mollify.blur_scale(jnp.float32(0.3), 8))
     expected = np.clip(np.asarray(unstandardize(blurred, center, spread)), 0, 1)[..., 0]
     np.testing.assert_allclose(pixels(blur[1, 1]), expected, atol=0.5 / 255 + 1e-5)
-    assert [axes.get_xlabel() for axes in noise[1]] == ["label 100 %", "label 55 %", "label 10 %"]
-    assert [axes.get_title() for axes in blur[0]] == ["t = 0\n0.3 px", "t = 0.5\n1.5 px", "t = 1\n8.0 px"]
+    # gamma = sin(0.15 pi)^2 = 0.206 and 0.3; a tenth of it comes back.
+    assert [axes.get_xlabel() for axes in noise[1]] == ["label 100 %", "label 81 %", "label 10 %"]
+    assert [axes.get_xlabel() for axes in blur[1]] == ["label 100 %", "label 73 %", "label 10 %"]
+    assert [axes.get_title() for axes in blur[0]] == ["t = 0\n0.3 px", "t = 0.3\n0.8 px", "t = 1\n8.0 px"]
     assert not np.array_equal(pixels(noise[0, 2]), pixels(noise[1, 2])), "one noise draw a picture"
 
 

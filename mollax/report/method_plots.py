@@ -135,8 +135,8 @@ def _strip(
             _show(axes, image)
     for axes, t, head in zip(grid[0], temperatures, heads, strict=True):
         axes.set_title(f"t = {t:.3g}\n{head}", fontsize=9, color=INK, parse_math=False)
-    for axes, weight in zip(grid[-1], weights, strict=True):
-        for end, color in ((1.0, LINE), (float(np.clip(weight, 0, 1)), BLUE)):
+    for axes, weight in zip(grid[-1], map(float, weights), strict=True):
+        for end, color in ((1.0, LINE), (min(max(weight, 0.0), 1.0), BLUE)):
             bar = Line2D([0, end], [-0.07, -0.07], color=color, linewidth=4, solid_capstyle="butt")
             bar.set(transform=axes.transAxes, clip_on=False)
             axes.add_artist(bar)
