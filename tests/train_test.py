@@ -104,7 +104,7 @@ def test_streamed_data_train_the_same_model(finished, tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_with_step_value_and_checkpoint(tmp_path):
     config = tiny.config(
-        optim__lr=1e30, optim__schedule="constant", checkpoint__every="1 steps", train__duration="50 steps"
+        optim__lr=1e3, optim__schedule="constant", checkpoint__every="1 steps", train__duration="50 steps"
     )
     with pytest.raises(
         train.NonFiniteLossError,
