@@ -5,8 +5,8 @@
 The path may be the python or binary archive, its unpacked folder, or (with `--config.data.reader=folder`, or the word
 `images`) an image folder or zip of one, `split/class/file`. Nothing is downloaded.
 
-Words after a colon, joined by commas: `images` (image folder or zip), `small` (ResNet-8, 8 epochs: about 15 minutes on
-2 cores), `plain` (no mollification), `smoke` (under a minute).
+Words after a colon, joined by commas: `images` (image folder or zip), `small` (ResNet-8, 8 epochs: about 20 minutes on
+one core), `plain` (no mollification), `smoke` (under a minute).
 The paper's clean error is 5.8 % with and 5.0 % without mollification; nobody has run all 300 epochs of this config yet.
 """
 
