@@ -4,7 +4,8 @@
 
 The peer is the usual dense form: cosine coefficients D x D^T, times exp(-tau (l_i + l_j)), and back. Informative:
 `torch.bmm` with operators D^T diag(exp(-tau l)) D made for each image by hand, and scipy.fft.
-Scales are those of training: eq 6 with t ~ Beta(1, 2).
+Scales are those of training: eq 6 with t ~ Beta(1, 2). The batch is shared by the devices, on CPU one a core, as in
+training.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import os
 from typing import Any
 
 import common
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.fft
@@ -76,10 +76,10 @@ def compare(n: int, side: int, options: argparse.Namespace) -> dict[str, Any]:
     images = rng.normal(size=(n, side, side, 3)).astype(np.float32)
     scales = np.array(blur_scale(jnp.asarray(rng.beta(1, 2, n), jnp.float32), side))
     planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    ours, on_device = jax.jit(blur_batch), jax.device_put((images, scales))
+    ours = common.split_over_devices(lambda seed, device, images, scales: blur_batch(images, scales), images, scales)
     dense, by_operator = DenseBlur(side), OperatorBlur(side)
     tensors = torch.from_numpy(planes), torch.from_numpy(scales)
-    expected = ours(*on_device).transpose(0, 3, 1, 2)
+    expected = ours().transpose(0, 3, 1, 2)
     peers = {
         "torch": lambda: dense(*tensors),
         "torch_bmm": lambda: by_operator(*tensors),
@@ -87,7 +87,7 @@ def compare(n: int, side: int, options: argparse.Namespace) -> dict[str, Any]:
     }
     with torch.inference_mode():
         differences = {name: common.agree(name, expected, peer()) for name, peer in peers.items()}
-        seconds = common.measure({"mollax": lambda: ours(*on_device).block_until_ready(), **peers}, options)
+        seconds = common.measure({"mollax": ours, **peers}, options)
     what = f"blur {n}x{side}x{side}x3"
     return common.compare(what, seconds, ours="mollax", peer="torch", floor=FLOOR, largest_differences=differences)
 

@@ -23,6 +23,7 @@ if "torch" in sys.modules:
     raise ImportError("Import `common` before torch: GOMP_SPINCOUNT has no effect after it.")
 os.environ["GOMP_SPINCOUNT"] = "20000"
 
+BATCH = 128
 BUSY = 0.5  # load average above which the machine is not ours
 Seconds = dict[str, list[float]]
 
@@ -68,25 +69,29 @@ def _await_idle(options: argparse.Namespace) -> float:
 
 
 def start(options: argparse.Namespace, *, peer: bool = True) -> dict[str, Any]:
-    """Waits for an idle machine, gives torch every core (XLA takes them too), and begins the record.
+    """Waits for an idle machine, gives torch and JAX every core as the program does, and begins the record.
 
     Without `peer`, torch is neither imported nor recorded.
     """
     load = _await_idle(options)
     import jax
 
+    from mollax import host
+
+    host.spread_over_cores(batch_size=BATCH)
+
     packages = ["jax", "jaxlib", "flax", "numpy", "scipy"]
     if peer:
         import torch
 
-        torch.set_num_threads(os.cpu_count() or 1)
+        torch.set_num_threads(host.available_cores())
         packages.append("torch")
     device = jax.devices()[0]
     record = {
         "command": " ".join(["python", *sys.argv]),
         "device": f"{jax.device_count()} x {device.platform} ({device.device_kind})",
         "processor": _processor(),
-        "cores": os.cpu_count(),
+        "cores": host.available_cores(),
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "load_before": round(load, 2),
@@ -107,6 +112,33 @@ def finish(record: dict[str, Any], options: argparse.Namespace) -> None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         print(f"wrote {options.out}")
+
+
+def split_over_devices(function: Callable[..., Any], *arrays: Any) -> Callable[[], Any]:
+    """Compiles function(seed, number of the device, *slices) for the devices that share a batch, as those of a run do.
+
+    Every array is cut along its leading axis. Returns a function without arguments: the next result, of seed 0, 1, ...
+    """
+    import jax
+    import jax.numpy as jnp
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    mesh = jax.make_mesh((jax.device_count(),), ("batch",))
+    whole, cut = PartitionSpec(), PartitionSpec("batch")
+
+    def on_one_device(seed: Any, *slices: Any) -> Any:
+        return seed + 1, function(seed, jax.lax.axis_index("batch"), *slices)
+
+    specs = (whole, *(cut for _ in arrays))
+    compiled = jax.jit(jax.shard_map(on_one_device, mesh=mesh, in_specs=specs, out_specs=(whole, cut), check_vma=False))
+    state = [jax.device_put(jnp.int32(0), NamedSharding(mesh, whole))]  # on the devices, as a run's step number is
+    on_devices = jax.device_put(arrays, NamedSharding(mesh, cut))
+
+    def call() -> Any:
+        state[0], result = compiled(state[0], *on_devices)
+        return jax.block_until_ready(result)
+
+    return call
 
 
 def measure(contenders: Mapping[str, Callable[[], object]], options: argparse.Namespace) -> Seconds:

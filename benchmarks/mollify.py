@@ -3,13 +3,13 @@
     python benchmarks/mollify.py --out docs/results/benchmark_mollify.json
 
 The peer draws what we draw with torch's own generators, noises only the images whose role is noise and blurs (in the
-dense cosine form) only those whose role is blur. A new draw for every call, on both sides.
+dense cosine form) only those whose role is blur. A new draw for every call, on both sides. The batch is shared by the
+devices, on CPU one a core, as in training.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import math
 from typing import Any
 
@@ -27,9 +27,9 @@ CLASSES = 10
 NOISE, BLUR = ROLES.index("noise"), ROLES.index("blur")
 
 
-def ours(seed: int, images: jax.Array, labels: jax.Array) -> Mollified:
-    """`mollify_batch` with its defaults; the key is made inside, as a training step does."""
-    return mollify_batch(jax.random.key(seed), images, labels)
+def mollify(seed: jax.Array, device: jax.Array, images: jax.Array, labels: jax.Array) -> Mollified:
+    """`mollify_batch` of a device's slice with its defaults; the key is made inside, as a training step does."""
+    return mollify_batch(jax.random.key(seed), images, labels, first_index=device * len(images))
 
 
 class TorchMollifier:
@@ -81,20 +81,15 @@ def compare(n: int, side: int, floor: float, options: argparse.Namespace) -> dic
     rng = np.random.default_rng(0)
     images = rng.normal(size=(n, side, side, 3)).astype(np.float32)
     labels = np.eye(CLASSES, dtype=np.float32)[rng.integers(0, CLASSES, n)]
-    on_device, function = jax.device_put((images, labels)), jax.jit(ours)
+    ours = common.split_over_devices(mollify, images, labels)
     peer = TorchMollifier(side)
     tensors = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))), torch.from_numpy(labels)
-    seeds = itertools.count()
     with torch.inference_mode():
-        mollified = function(next(seeds), *on_device)
+        mollified = ours()
         role, t = (torch.from_numpy(np.array(values)) for values in (mollified.role, mollified.t))
         theirs = [tensor.numpy() for tensor in peer.degrade(*tensors, role, t)]
         differences = check(mollified, images, theirs[0].transpose(0, 2, 3, 1), theirs[1])
-        contenders = {
-            "mollax": lambda: jax.block_until_ready(function(next(seeds), *on_device)),
-            "torch": lambda: peer(*tensors),
-        }
-        seconds = common.measure(contenders, options)
+        seconds = common.measure({"mollax": ours, "torch": lambda: peer(*tensors)}, options)
     what = f"mollify_batch {n}x{side}x{side}x3"
     return common.compare(what, seconds, ours="mollax", peer="torch", floor=floor, largest_differences=differences)
 

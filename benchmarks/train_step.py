@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -99,21 +98,20 @@ def torch_step(name: str, batch: dict[str, np.ndarray], params: Any) -> Callable
 def mollification(size: int, steps: int = 1) -> Callable[[], object]:
     """`mollify_batch` alone, `steps` times in one dispatch (of its own result), with new draws each time."""
     rng = np.random.default_rng(0)
-    images = jax.device_put(rng.normal(size=(size, SIDE, SIDE, 3)).astype(np.float32))
-    labels = jax.nn.one_hot(rng.integers(0, CLASSES, size), CLASSES)
+    images = rng.normal(size=(size, SIDE, SIDE, 3)).astype(np.float32)
+    labels = np.eye(CLASSES, dtype=np.float32)[rng.integers(0, CLASSES, size)]
 
-    @jax.jit
-    def run(seed: int, images: jax.Array, labels: jax.Array) -> Any:
-        def again(carry: tuple[jax.Array, jax.Array], number: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
-            mollified = mollify_batch(jax.random.fold_in(jax.random.key(seed), number), *carry)
-            return (mollified.images, mollified.labels), None
+    def again(seed: jax.Array, device: jax.Array, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+        key, first = jax.random.key(seed), device * len(images)
 
-        if steps == 1:
-            return again((images, labels), jnp.int32(0))[0]
-        return jax.lax.scan(again, (images, labels), jnp.arange(steps))[0]
+        def once(number: int | jax.Array, batch: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            mollified = mollify_batch(jax.random.fold_in(key, number), *batch, first_index=first)
+            return mollified.images, mollified.labels
 
-    seeds = itertools.count()
-    return lambda: jax.block_until_ready(run(next(seeds), images, labels))
+        batch = images, labels
+        return once(0, batch) if steps == 1 else jax.lax.fori_loop(0, steps, once, batch)
+
+    return common.split_over_devices(again, images, labels)
 
 
 def share(name: str, mollify_seconds: float, step_seconds: float, largest: float) -> dict[str, Any]:
@@ -127,7 +125,7 @@ def share(name: str, mollify_seconds: float, step_seconds: float, largest: float
 
 def on_cpu(record: dict[str, Any], options: argparse.Namespace) -> None:
     """Both networks against torch, and mollification's share of the small one's step."""
-    batch = random_batch(8 if options.tiny else 128)
+    batch = random_batch(8 if options.tiny else common.BATCH)
     for name, floor in FLOORS.items():
         ours = OurStep(name, batch)
         peer = torch_step(name, batch, ours.params)
@@ -147,7 +145,7 @@ def on_cpu(record: dict[str, Any], options: argparse.Namespace) -> None:
 
 def on_accelerator(record: dict[str, Any], options: argparse.Namespace) -> None:
     """Images per second of PreActResNet-50 in bfloat16, and mollification's share of its step."""
-    size, steps = (8, 1) if options.tiny else (128, 20)
+    size, steps = (8, 1) if options.tiny else (common.BATCH, 20)
     batch = random_batch(size)
     contenders: dict[str, Callable[[], object]] = {
         "plain": OurStep("preact_resnet50", batch, dtype="bfloat16", steps=steps),

@@ -19,6 +19,7 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
+from mollax import host
 from mollax.train import Interrupted, evaluate, train_and_evaluate
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -84,11 +85,11 @@ def main(_: Sequence[str]) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     if _CONFIG.value is None or not _WORKDIR.value:
         _stop("give --config=FILE and --workdir=FOLDER, such as configs/digits.py and runs/digits.")
+    host.keep_freed_memory()
     if _COORDINATOR.value:
         jax.distributed.initialize(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-    elif jax.default_backend() == "cpu" and jax.device_count() > 1:
-        # Virtual CPU devices share few threads: collectives of two queued dispatches can wait for each other.
-        jax.config.update("jax_cpu_enable_async_dispatch", False)
+    else:
+        host.spread_over_cores(batch_size=_CONFIG.value.train.batch_size, accumulate=_CONFIG.value.optim.accumulate)
     command = "python -m mollax.main " + shlex.join(sys.argv[1:])
     action = evaluate if _MODE.value == "evaluate" else train_and_evaluate
     try:
