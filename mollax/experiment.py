@@ -123,6 +123,11 @@ def _check_numbers(config: ConfigDict) -> None:
         )
 
 
+def _whole_groups(interval: int, group: int) -> int:
+    """The nearest multiple of the dispatched group, so that all groups are alike and one program runs them."""
+    return max(1, round(interval / group)) * group if interval else 0
+
+
 def create(config: ConfigDict, dataset: Dataset) -> Experiment:
     """Builds everything but the state.
 
@@ -173,9 +178,9 @@ def create(config: ConfigDict, dataset: Dataset) -> Experiment:
         optimizer=optim.create_optimizer(schedule=schedule, **{name: config.optim[name] for name in chosen}),
         schedule=schedule,
         steps=steps,
-        log_every=part("log.every", config.log.every),
-        eval_every=part("eval.every", config.eval.every),
-        save_every=part("checkpoint.every", config.checkpoint.every),
+        log_every=_whole_groups(part("log.every", config.log.every), config.train.steps_per_dispatch),
+        eval_every=_whole_groups(part("eval.every", config.eval.every), config.train.steps_per_dispatch),
+        save_every=_whole_groups(part("checkpoint.every", config.checkpoint.every), config.train.steps_per_dispatch),
     )
 
 

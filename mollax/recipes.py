@@ -93,7 +93,7 @@ def base() -> ConfigDict:
             "train": {
                 "duration": "300 epochs",
                 "batch_size": 128,  # over all devices; images, before repeats
-                "steps_per_dispatch": 1,  # scanned on the device
+                "steps_per_dispatch": 1,  # scanned on the device; intervals are rounded to it
             },
             "log": {"every": "50 steps"},
             "eval": {

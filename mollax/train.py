@@ -121,12 +121,6 @@ def _agree(received: list[int]) -> int:
     return int(np.max(multihost_utils.process_allgather(np.int32(mine))))
 
 
-def _next_stop(at_step: int, run: Experiment, group: int) -> int:
-    """Steps are dispatched in groups that end where something is due or at a multiple of the group size."""
-    ends = [(at_step // n + 1) * n for n in (group, run.log_every, run.eval_every, run.save_every) if n]
-    return min(*ends, run.steps)
-
-
 def _loop(
     config: ConfigDict,
     run: Experiment,
@@ -150,6 +144,7 @@ def _loop(
     dispatch = parallel.parallelize(step.many_steps(train_step), donate=True)
     meter = _Meter(run, logbook, checkpointer, config.train.batch_size)
     start = at_step = int(state.step)
+    group = config.train.steps_per_dispatch
     while True:
         paused = time.perf_counter()
         last = at_step == run.steps
@@ -167,7 +162,7 @@ def _loop(
         if last:
             return state, meter.images_per_second
         meter.pause(time.perf_counter() - paused)
-        until = _next_stop(at_step, run, config.train.steps_per_dispatch)
+        until = min((at_step // group + 1) * group, run.steps)
         state, metrics = dispatch(state, batches.take(at_step, until - at_step), batches.data)
         meter.read()
         meter.put(at_step, metrics)

@@ -42,6 +42,20 @@ def test_lengths_are_in_steps(dataset):
     assert run.log_every == 2
 
 
+def test_intervals_are_whole_groups_of_dispatched_steps(dataset):
+    config = tiny.config(
+        train__duration="100 steps",
+        train__steps_per_dispatch=20,
+        log__every="7 steps",
+        eval__every="25 %",
+        checkpoint__every="50 steps",
+    )
+    run = experiment.create(config, dataset)
+    assert (run.steps, run.log_every, run.eval_every, run.save_every) == (100, 20, 20, 40)
+    config = tiny.config(train__steps_per_dispatch=20, eval__every="0 steps")
+    assert experiment.create(config, dataset).eval_every == 0
+
+
 def test_extra_class_widens_the_model(dataset):
     run = experiment.create(tiny.config(mollify__label_form="extra"), dataset)
     state = experiment.init_state(tiny.config(), run)
