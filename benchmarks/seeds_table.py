@@ -1,6 +1,6 @@
 """Mean and standard deviation over seeds, from the results.json of several runs, as a Markdown table and a JSON file.
 
-python benchmarks/seeds_table.py --out docs/results/cifar10_small.json plain=runs/p0,runs/p1 mollified=runs/m0,runs/m1
+python benchmarks/seeds_table.py --out docs/results/cifar10_resnet8.json plain=runs/p0,runs/p1 mollified=runs/m0,runs/m1
 """
 
 from __future__ import annotations
