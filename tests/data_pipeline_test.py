@@ -61,7 +61,6 @@ def test_resident_and_streamed_batches_agree_and_may_start_anywhere(split):
         np.testing.assert_array_equal(np.moveaxis(b["label"], 0, 1).reshape(count, 8), expected)
 
 
-@pytest.mark.slow
 def test_worker_processes_keep_the_order():
     split = lazy(37)
     alone = StreamedBatches(split, batch_size=8, seed=1).take(3, 6)

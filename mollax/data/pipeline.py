@@ -14,6 +14,7 @@ from typing import Any
 import grain
 import jax
 import numpy as np
+from absl import flags
 from jaxtyping import Int
 
 from mollax import checks
@@ -111,8 +112,11 @@ class StreamedBatches:
     def _open(self, step: int) -> Iterator[dict[str, np.ndarray]]:
         # 2^62 positions stand for "endless": a range object costs nothing.
         positions = grain.MapDataset.source(range(2**62)).slice(slice(step * self._local, None))
-        batches = positions.map(self._fetch).to_iter_dataset().batch(self._local, drop_remainder=True)
+        # Whole batches are dealt out to workers: batching after `to_iter_dataset` would batch every n-th example.
+        batches = positions.map(self._fetch).batch(self._local, drop_remainder=True).to_iter_dataset()
         if self._workers:
+            if not flags.FLAGS.is_parsed():  # grain reads absl flags, which a notebook has never parsed
+                flags.FLAGS.mark_as_parsed()
             batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=self._workers))
         return iter(batches)
 
