@@ -8,7 +8,21 @@ import numpy as np
 import pytest
 from model_variables import drawn
 
-from mollax.models import CNN, MLP, MODELS, Classifier, Conv13, PreActResNet, ResNetCifar
+from mollax.models import (
+    CNN,
+    MLP,
+    MODELS,
+    AllConv,
+    Classifier,
+    Conv13,
+    DenseNet,
+    GoogLeNet,
+    PreActResNet,
+    ResNet,
+    ResNetCifar,
+    ResNeXt,
+    WideResNet,
+)
 
 SMALL = {
     "preact_basic": partial(PreActResNet, block="basic", stages=(1, 1, 1), planes=4),
@@ -17,8 +31,20 @@ SMALL = {
     "cnn": partial(CNN, widths=(4, 4, 6, 8), batch_norm=True),
     "mlp": partial(MLP, hidden=(16,), dropout=0.2),
     "conv13": partial(Conv13, width=4),
+    "resnet_stages": partial(ResNet, stages=(1, 1), planes=4),
+    "resnext": partial(ResNeXt, depth=11, cardinality=2, base_width=2, planes=2),
+    "wide": partial(WideResNet, depth=10, width=1),
+    "densenet": partial(DenseNet, layers=(1, 1), growth=4, bottleneck=True, compression=0.5),
+    "googlenet": partial(GoogLeNet, stages=(((2, 3, 4, 1, 2, 3),), ((3, 2, 4, 2, 3, 1),)), stem=4),
+    "allconv": partial(AllConv, widths=(4, 6)),
 }
 FEATURES = {"preact_basic": 16, "preact_bottleneck": 32, "resnet": 16, "cnn": 8, "mlp": 16, "conv13": 8}
+FEATURES |= {"resnet_stages": 8, "resnext": 32, "wide": 64, "densenet": 10, "googlenet": 11, "allconv": 6}
+SIDES = {"cnn": 8, "mlp": 1, "allconv": 12} | dict.fromkeys(
+    ("preact_bottleneck", "resnet_stages", "densenet", "googlenet"), 2
+)
+# With dropout a parameter may get no gradient from a small batch, and two ways to the same result differ.
+NO_DROPOUT = {name: {"dropout": 0.0} for name in ("conv13", "allconv")}
 
 
 def build(name, shape=(4, 16, 16, 3), **options):
@@ -31,7 +57,7 @@ def test_every_class_of_the_table_is_covered():
     assert {getattr(make, "func", make) for make in MODELS.values()} == {make.func for make in SMALL.values()}
 
 
-@pytest.mark.parametrize("shape", [(4, 16, 16, 3), (3, 8, 11, 1)])
+@pytest.mark.parametrize("shape", [(4, 16, 16, 3), (3, 12, 13, 1)])
 @pytest.mark.parametrize("name", SMALL)
 def test_the_four_methods_agree(name, shape):
     model, variables, images = build(name, shape)
@@ -64,13 +90,13 @@ def test_the_four_methods_agree(name, shape):
     np.testing.assert_allclose(logits, np.asarray(features) @ linear["kernel"] + linear["bias"], atol=1e-5)
     if name != "cnn":
         np.testing.assert_allclose(features, np.asarray(maps).mean((1, 2)), atol=1e-5)
-    if name != "preact_basic":
+    if name not in ("preact_basic", "allconv"):
         assert (np.asarray(features) >= 0).all()
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_gradients_are_finite_and_reach_every_parameter(name):
-    model, variables, images = build(name, (8, 16, 16, 3), **({"dropout": 0.0} if name == "conv13" else {}))
+    model, variables, images = build(name, (8, 16, 16, 3), **NO_DROPOUT.get(name, {}))
     stats = {key: value for key, value in variables.items() if key != "params"}
 
     def loss(params):
@@ -109,9 +135,9 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_outside(name):
     assert 1e-5 < difference.max() < 0.1 * (1 + np.abs(reference).max())
 
 
-@pytest.mark.parametrize("name", ("preact_bottleneck", "resnet", "cnn", "conv13"))
+@pytest.mark.parametrize("name", [name for name in SMALL if name not in ("preact_basic", "mlp")])
 def test_batch_norm_over_an_axis_sees_the_whole_batch(name):
-    options = {"dropout": 0.0} if name == "conv13" else {}
+    options = NO_DROPOUT.get(name, {})
     whole, variables, images = build(name, (8, 16, 16, 3), **options)
     split, _, _ = build(name, (8, 16, 16, 3), axis_name="batch", **options)
 
@@ -156,7 +182,7 @@ def test_bad_images_are_refused(name):
     with pytest.raises(TypeError, match="images must be floating point, got uint8: divide"):
         start(jnp.zeros((2, 16, 16, 3), jnp.uint8))
     side = model.minimum_side()
-    assert side == {"cnn": 8, "preact_bottleneck": 2, "mlp": 1}.get(name, 4)
+    assert side == SIDES.get(name, 4)
     start(jnp.zeros((2, side, side, 1)))
     if name != "mlp":
         expected = f"images must be at least {side} x {side}, got 32 x {side - 1}. Resize or pad"

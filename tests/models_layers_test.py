@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from mollax.models.layers import batch_norm, conv, he_fan_in, he_fan_out, max_pool2, torch_linear
+from mollax.models.layers import (
+    batch_norm,
+    conv,
+    he_fan_in,
+    he_fan_out,
+    max_pool2,
+    max_pool3,
+    mean_pool2,
+    torch_linear,
+)
 
 
 @pytest.mark.parametrize("height, width", [(4, 6), (5, 7)])
@@ -22,6 +31,45 @@ def test_max_pool_takes_each_square(height, width, rng):
     assert gradient.sum() == y.size
     assert set(np.unique(gradient)) == {0.0, 1.0}
     np.testing.assert_allclose((gradient * x).sum(), y.sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("height, width", [(4, 6), (5, 7)])
+def test_mean_pool_averages_each_square(height, width, rng):
+    x = rng.normal(size=(2, height, width, 3)).astype(np.float32)
+    y = np.asarray(mean_pool2(jnp.asarray(x)))
+    squares = x[:, : height // 2 * 2, : width // 2 * 2].reshape(2, height // 2, 2, width // 2, 2, 3)
+    np.testing.assert_allclose(y, squares.sum((2, 4)) / 4, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("height, width", [(1, 2), (4, 6), (5, 7)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_max_pool_takes_each_neighborhood(height, width, stride, rng):
+    # Negative everywhere: padding with zeros would be seen.
+    x = -np.exp(rng.normal(size=(2, height, width, 3))).astype(np.float32)
+    y = np.asarray(max_pool3(jnp.asarray(x), stride=stride))
+    rows, columns = range(0, height, stride), range(0, width, stride)
+    assert y.shape == (2, len(rows), len(columns), 3)
+    for a, i in enumerate(rows):
+        for b, j in enumerate(columns):
+            near = x[:, max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2]
+            np.testing.assert_array_equal(y[:, a, b], near.max((1, 2)))
+    gradient = np.asarray(jax.grad(lambda x: max_pool3(x, stride=stride).sum())(jnp.asarray(x)))
+    assert gradient.sum() == y.size
+    np.testing.assert_allclose((gradient * x).sum(), y.sum(), rtol=1e-5)
+    half = max_pool3(jnp.asarray(x, jnp.bfloat16), stride=stride)
+    np.testing.assert_array_equal(half, jnp.asarray(y, jnp.bfloat16))
+
+
+def test_groups_see_their_own_planes_and_padding_can_be_left_out(key, rng):
+    x = jnp.asarray(rng.normal(size=(1, 5, 5, 4)), jnp.float32)
+    layer = conv(6, pad=0, groups=2)
+    variables = layer.init(key, x)
+    assert variables["params"]["kernel"].shape == (3, 3, 2, 6)
+    y = layer.apply(variables, x)
+    assert y.shape == (1, 3, 3, 6)
+    changed = np.asarray(layer.apply(variables, x.at[..., :2].add(1.0)) != y)
+    assert changed[..., :3].all()
+    assert not changed[..., 3:].any()
 
 
 def test_strided_convolution_starts_at_the_first_position(key):

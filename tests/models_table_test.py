@@ -10,8 +10,11 @@ from mollax.models import MODELS, PreActResNet, count_parameters, create_model, 
 
 
 def test_names():
-    resnets = {f"preact_resnet{depth}" for depth in (18, 34, 50, 101)}
-    assert set(MODELS) == resnets | {"resnet8", "cnn", "mlp", "conv13"}
+    resnets = {f"preact_resnet{depth}" for depth in (18, 34, 50, 101)} | {"resnet8", "resnext29"}
+    resnets |= {f"resnet{depth}{stem}" for depth in (18, 34, 50) for stem in ("", "_imagenet")}
+    wide = {"wrn28_10", "wrn40_2", "wrn40_10"}
+    others = {"densenet40", "densenet121", "googlenet", "allconv10", "cnn", "mlp", "conv13"}
+    assert set(MODELS) == resnets | wide | others
 
 
 @pytest.mark.parametrize(
@@ -19,6 +22,12 @@ def test_names():
     [
         ("preact_resnet50", ("planes", "final_norm")),
         ("resnet8", ("planes", "shortcut")),
+        ("resnet50_imagenet", ("planes",)),
+        ("resnext29", ("cardinality", "base_width", "planes")),
+        ("wrn40_2", ("dropout",)),
+        ("densenet40", ("growth", "stem")),
+        ("googlenet", ("stem",)),
+        ("allconv10", ("widths", "dropout")),
         ("cnn", ("widths", "batch_norm")),
         ("mlp", ("hidden", "dropout")),
         ("conv13", ("width", "dropout")),
@@ -47,7 +56,7 @@ def test_a_list_stands_for_a_tuple():
 
 def test_unknown_names_options_and_dtypes_are_refused():
     with pytest.raises(ValueError, match=r"model must be one of 'preact_resnet18', .*Did you mean 'resnet8'\?"):
-        create_model("resnet9", classes=10)
+        create_model("resnet7", classes=10)
     expected = r"option of model 'mlp' must be one of 'hidden', 'dropout'; got 'droput'. Did you mean 'dropout'\?"
     with pytest.raises(ValueError, match=expected):
         create_model("mlp", classes=10, droput=0.1)

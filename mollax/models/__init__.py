@@ -8,22 +8,34 @@ In training, "batch_stats" must be mutable and an rng "dropout" given where the 
 start as in He et al. 2015 (Kaiming); each class says in which form.
 """
 
+from mollax.models.allconv import AllConv
 from mollax.models.classifier import Classifier
 from mollax.models.cnn import CNN
 from mollax.models.conv13 import Conv13
+from mollax.models.densenet import DenseNet
+from mollax.models.googlenet import GoogLeNet
 from mollax.models.mlp import MLP
 from mollax.models.preact_resnet import PreActResNet
+from mollax.models.resnet import ResNet
 from mollax.models.resnet_cifar import ResNetCifar
+from mollax.models.resnext import ResNeXt
 from mollax.models.table import MODELS, count_parameters, create_model, model_options
+from mollax.models.wide_resnet import WideResNet
 
 __all__ = [
     "CNN",
     "MLP",
     "MODELS",
+    "AllConv",
     "Classifier",
     "Conv13",
+    "DenseNet",
+    "GoogLeNet",
     "PreActResNet",
+    "ResNeXt",
+    "ResNet",
     "ResNetCifar",
+    "WideResNet",
     "count_parameters",
     "create_model",
     "model_options",

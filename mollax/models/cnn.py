@@ -1,7 +1,7 @@
-"""The 5-layer CNN of 003 (appendix A.3.4), as a classifier.
+"""The 5-layer CNN of Singhal et al. 2023 (appendix A.3.4), as a classifier.
 
 Four 3x3 convolutions (32, 64, 128, 256) with ReLU, 2x2 max-pools after the second, third and fourth, the
-maximum over the positions that are left, and a linear layer: METHODS section 2. 003 uses it as the pose
+maximum over the positions that are left, and a linear layer: METHODS section 2. They use it as the pose
 network; Augerino's, which it follows, has batch norm after each convolution (`batch_norm=True`).
 """
 

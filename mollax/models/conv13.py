@@ -1,9 +1,9 @@
-"""Augerino's 13-layer network (Benton et al. 2020), table 2 of 003.
+"""Augerino's 13-layer network (Benton et al. 2020), table 2 of Singhal et al. 2023.
 
 Nine 3x3 conv-BN-ReLU in three groups of three, planes k, k, 2k / 2k, 2k, 2k / 2k, 2k, 2k with k = 128; 2x2
 max-pools after the first and second group; whole channels dropped with probability 0.3 after each group;
 global average pooling and a linear layer. The name is inherited from the larger network it was cut from
-(Laine and Aila's, whose last group has 512, 256 and 128 planes, valid and 1x1 convolutions); 003 compares on
+(Laine and Aila's, whose last group has 512, 256 and 128 planes, valid and 1x1 convolutions); Singhal et al. compare on
 Augerino's, so this is that one. Its convolutions have a bias before batch norm, which has no effect there;
 ours have none, 2,048 parameters fewer.
 """

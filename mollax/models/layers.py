@@ -50,22 +50,26 @@ def conv(
     size: int = 3,
     *,
     stride: int = 1,
+    pad: int | None = None,
+    groups: int = 1,
     bias: bool = False,
     dtype: DTypeLike = jnp.float32,
     init: Initializer = he_fan_out,
     name: str | None = None,
 ) -> nn.Conv:
-    """A `size` x `size` convolution padded by size // 2 on all sides; without bias unless asked.
+    """A `size` x `size` convolution padded by `pad` on all sides, size // 2 if None; without bias unless asked.
+
+    With `groups`, output planes in that many equal parts, each of which sees its part of the input planes.
 
     Explicit padding, because "SAME" at stride 2 pads an even side on the right only and would shift the grid
     by a pixel against the published networks.
     """
-    pad = size // 2
     return nn.Conv(
         planes,
         (size, size),
         strides=stride,
-        padding=pad,
+        padding=size // 2 if pad is None else pad,
+        feature_group_count=groups,
         use_bias=bias,
         dtype=dtype,
         kernel_init=init,
@@ -104,6 +108,30 @@ def max_pool2(x: Float[Array, "n h w d"]) -> Float[Array, "n h2 w2 d"]:
 
     By reshaping, not by a window reduction: the gradient of the latter is a scatter, slow on CPU.
     """
+    return _squares(x).max(axis=(2, 4))
+
+
+def mean_pool2(x: Float[Array, "n h w d"]) -> Float[Array, "n h2 w2 d"]:
+    """Mean over 2 x 2 positions at stride 2; an odd last row or column is left out."""
+    return _squares(x).mean(axis=(2, 4))
+
+
+def _squares(x: Float[Array, "n h w d"]) -> Float[Array, "n h2 2 w2 2 d"]:
     n, h, w, d = x.shape
     x = x[:, : h // 2 * 2, : w // 2 * 2]
-    return x.reshape(n, h // 2, 2, w // 2, 2, d).max(axis=(2, 4))
+    return x.reshape(n, h // 2, 2, w // 2, 2, d)
+
+
+def max_pool3(x: Float[Array, "n h w d"], *, stride: int = 1) -> Float[Array, "n h2 w2 d"]:
+    """Maximum over 3 x 3 positions around every `stride`-th one; positions beyond the edge do not count.
+
+    Rows, then columns, each as the maximum of three shifted copies: for the reason of `max_pool2`. Where
+    positions tie, they share the gradient.
+    """
+    for axis in (1, 2):
+        side = x.shape[axis]
+        edges = [(1, 1) if i == axis else (0, 0) for i in range(4)]
+        padded = jnp.pad(x, edges, constant_values=-jnp.inf)
+        shifted = [jax.lax.slice_in_dim(padded, i, i + side, stride, axis) for i in range(3)]
+        x = jnp.maximum(jnp.maximum(shifted[0], shifted[1]), shifted[2])
+    return x

@@ -1,4 +1,4 @@
-"""A multilayer perceptron on the pixels, 003's classifier for small sprites."""
+"""A multilayer perceptron on the pixels, the classifier of Singhal et al. (2023) for small sprites."""
 
 from __future__ import annotations
 

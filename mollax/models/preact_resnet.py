@@ -1,9 +1,9 @@
 """Pre-activation residual networks for small images (He et al. 2016, "Identity mappings").
 
-The form of 001's experiments: a 3x3 stem without max-pool, four stages at strides 1, 2, 2, 2, global average
-pooling and a linear layer, *without* batch norm or ReLU after the last block. The penultimate features are
+The form of Heinonen et al.'s experiments (2025): a 3x3 stem without max-pool, four stages at strides 1, 2, 2, 2, global
+average pooling and a linear layer, *without* batch norm or ReLU after the last block. The penultimate features are
 therefore signed; scores that need non-negative ones (ASH, for one) want `final_norm=True`, the form of He et
-al. (001's authors also start from PyTorch's default, variance 1 / (3 fan_in); batch norm hides most of that
+al. (Heinonen et al. also start from PyTorch's default, variance 1 / (3 fan_in); batch norm hides most of that
 difference.)
 
 | parameters, 3 channels | 10 classes | 100 classes | 200 classes |

@@ -1,8 +1,8 @@
 """Residual networks of depth 6n + 2 for small images (He et al. 2016, "Deep residual learning", section 4.2).
 
-ResNet-8 with 16 planes ("ResNet-8-16") is the small network of 003's comparisons. Parameters at 3 channels
-and 10 classes: 75,290 with identity shortcuts, 78,042 with projections. The default is "identity" (He et
-al.'s option A), as in He et al.'s own CIFAR results and in the ResNet-8-16 of LILA, whose setting 003 takes
+ResNet-8 with 16 planes ("ResNet-8-16") is the small network of Singhal et al.'s comparisons (2023). Parameters at 3
+channels and 10 classes: 75,290 with identity shortcuts, 78,042 with projections. The default is "identity" (He et
+al.'s option A), as in He et al.'s own CIFAR results and in the ResNet-8-16 of LILA, whose setting they take
 over. LILA's has Fixup's scalar scales and biases where ours has batch norm.
 """
 

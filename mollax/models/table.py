@@ -14,17 +14,28 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from mollax.checks import one_of
+from mollax.models.allconv import AllConv
 from mollax.models.classifier import Classifier
 from mollax.models.cnn import CNN
 from mollax.models.conv13 import Conv13
+from mollax.models.densenet import DenseNet
+from mollax.models.googlenet import STAGES, GoogLeNet
 from mollax.models.mlp import MLP
 from mollax.models.preact_resnet import DEPTHS, PreActResNet
+from mollax.models.resnet import ResNet
 from mollax.models.resnet_cifar import ResNetCifar
+from mollax.models.resnext import ResNeXt
+from mollax.models.wide_resnet import WideResNet
 
 
 def _preact(depth: int) -> Callable[..., nn.Module]:
     block, stages = DEPTHS[depth]
     return partial(PreActResNet, block=block, stages=stages)
+
+
+def _resnet(depth: int, stem: str) -> Callable[..., nn.Module]:
+    block, stages = DEPTHS[depth]
+    return partial(ResNet, block=block, stages=stages, stem=stem)
 
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -33,6 +44,20 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "preact_resnet50": _preact(50),
     "preact_resnet101": _preact(101),
     "resnet8": partial(ResNetCifar, depth=8),
+    "resnet18": _resnet(18, "cifar"),
+    "resnet34": _resnet(34, "cifar"),
+    "resnet50": _resnet(50, "cifar"),
+    "resnet18_imagenet": _resnet(18, "imagenet"),
+    "resnet34_imagenet": _resnet(34, "imagenet"),
+    "resnet50_imagenet": _resnet(50, "imagenet"),
+    "resnext29": partial(ResNeXt, depth=29),
+    "wrn28_10": partial(WideResNet, depth=28, width=10),
+    "wrn40_2": partial(WideResNet, depth=40, width=2),
+    "wrn40_10": partial(WideResNet, depth=40, width=10),
+    "densenet40": partial(DenseNet, layers=(12, 12, 12), bottleneck=False, compression=1.0),
+    "densenet121": partial(DenseNet, layers=(6, 12, 24, 16), growth=32, bottleneck=True, compression=0.5),
+    "googlenet": partial(GoogLeNet, stages=STAGES),
+    "allconv10": AllConv,
     "cnn": CNN,
     "mlp": MLP,
     "conv13": Conv13,
