@@ -5,6 +5,7 @@ import logging
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from mollax import parallel
 
@@ -21,6 +22,17 @@ def test_results_are_unstacked_and_programs_are_reused_by_shape():
         result = call(np.float32(10), {"x": x}, np.float32(2))
         assert result.shape == ()
         assert float(result) == 10 + 2 * x.sum()
+
+
+@pytest.mark.parametrize("data", [(), np.float32(2)])
+@pytest.mark.parametrize("names", ["a", "ab", "abc"])
+def test_every_leaf_is_split_however_many_there_are(names, data):
+    def check(shared, part, data):
+        assert {leaf.shape for leaf in part.values()} == {(3,)}
+        return shared + jax.lax.psum(sum(jnp.sum(leaf) for leaf in part.values()), parallel.AXIS)
+
+    parts = {name: np.ones((jax.device_count(), 3), np.float32) for name in names}
+    assert float(parallel.parallelize(check)(np.float32(1), parts, data)) == 1 + 3 * jax.device_count() * len(names)
 
 
 def test_replicated_arrays_lie_on_every_device():
