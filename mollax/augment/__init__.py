@@ -3,8 +3,57 @@
 Batch with `jax.vmap`. Images are (height, width, channels), float32 in [0, 1], before standardization and
 mollification; results keep shape and range. Each option that switches a part off leaves the random draws of
 the other parts as they were.
+
+- geometric: flips, crops, small rotations (FCR).
+- trivial, rand, auto, augmix: the policies, with torchvision's operations and magnitudes, on 1 or 3 channels. They are
+  made of the operations of `operations` (`(image, amount) -> image`, PIL's color operations) and `warps`.
+- mix: MixUp and CutMix, functions `(key, images, labels) -> (images, labels)` of a batch.
 """
 
+from mollax.augment.augmix import augmix, augmix_pair
+from mollax.augment.auto import auto_augment
 from mollax.augment.geometric import flip_crop_rotate, random_crop, random_flip, random_rotation
+from mollax.augment.mix import cutmix, mixup
+from mollax.augment.operations import (
+    auto_contrast,
+    brightness,
+    color,
+    contrast,
+    equalize,
+    invert,
+    posterize,
+    sharpness,
+    solarize,
+)
+from mollax.augment.rand import rand_augment
+from mollax.augment.trivial import trivial_augment
+from mollax.augment.warps import geometric_matrix, rotate, shear_x, shear_y, translate_x, translate_y
 
-__all__ = ["flip_crop_rotate", "random_crop", "random_flip", "random_rotation"]
+__all__ = [
+    "augmix",
+    "augmix_pair",
+    "auto_augment",
+    "auto_contrast",
+    "brightness",
+    "color",
+    "contrast",
+    "cutmix",
+    "equalize",
+    "flip_crop_rotate",
+    "geometric_matrix",
+    "invert",
+    "mixup",
+    "posterize",
+    "rand_augment",
+    "random_crop",
+    "random_flip",
+    "random_rotation",
+    "rotate",
+    "sharpness",
+    "shear_x",
+    "shear_y",
+    "solarize",
+    "translate_x",
+    "translate_y",
+    "trivial_augment",
+]
