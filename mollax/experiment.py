@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,13 +14,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from mollax import augment, checks, data, durations, evaluators, keys, models, objectives, optim
 from mollax.data import Dataset, Split
 from mollax.parallel import AXIS
 from mollax.state import TrainState, create_state
+
+POLICIES: dict[str, Callable[..., Any]] = {
+    "rand": augment.rand_augment,
+    "auto": augment.auto_augment,
+    "trivial": augment.trivial_augment,
+    "augmix": augment.augmix,
+}
 
 
 @dataclass(frozen=True)
@@ -85,18 +93,40 @@ def channel_statistics(
 
 
 def create_augment(config: ConfigDict) -> objectives.Augment | None:
-    """Flips, pad-crops and rotations of `config.augment`, or None if all are off."""
+    """Flips, pad-crops and rotations of `config.augment`, then its policy, or None if all are off.
+
+    Raises:
+      ValueError: for an unknown policy, or an option that it does not have.
+    """
     settings = config.augment
-    if not settings.flip and settings.pad == 0 and settings.degrees == 0:
-        return None
-    return functools.partial(
-        augment.flip_crop_rotate,
-        flip=settings.flip,
-        pad=None if settings.pad == -1 else settings.pad,
-        degrees=settings.degrees,
-        interpolation=settings.interpolation,
-        padding=settings.padding,
-    )
+    steps: list[objectives.Augment] = []
+    if settings.flip or settings.pad != 0 or settings.degrees != 0:
+        classic = functools.partial(
+            augment.flip_crop_rotate,
+            flip=settings.flip,
+            pad=None if settings.pad == -1 else settings.pad,
+            degrees=settings.degrees,
+            interpolation=settings.interpolation,
+            padding=settings.padding,
+        )
+        steps.append(classic)
+    options = settings.policy_options.to_dict()
+    if settings.policy:
+        policy = POLICIES[checks.one_of("augment.policy", settings.policy, POLICIES)]
+        known = list(inspect.signature(policy).parameters)[2:]  # after key and image
+        for option in options:
+            checks.one_of(f"option of {settings.policy}", option, known)
+        steps.append(functools.partial(policy, **options))
+    elif options:
+        raise ValueError(f"augment.policy_options has {sorted(options)}, but augment.policy is empty; name one.")
+    if len(steps) < 2:
+        return steps[0] if steps else None
+
+    def in_turn(key: PRNGKeyArray, image: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+        first, second = jax.random.split(key)
+        return steps[1](second, steps[0](first, image))
+
+    return in_turn
 
 
 def create_mollifier(config: ConfigDict) -> dict[str, Any] | None:
@@ -203,4 +233,21 @@ def create_evaluator(config: ConfigDict, experiment: Experiment) -> evaluators.C
         stresses=tuple(config.eval.stress),
         bins=config.eval.bins,
         resamples=config.eval.resamples,
+    )
+
+
+def create_corruption_evaluator(
+    config: ConfigDict, experiment: Experiment, predictor: evaluators.Predictor
+) -> evaluators.CorruptionEvaluator | None:
+    """The corruption benchmark that `config.eval` asks for, or None."""
+    if not config.eval.corruptions:
+        return None
+    corrupter = evaluators.Corrupter(batch_size=config.eval.batch_size, cache=config.eval.corruption_cache)
+    return evaluators.CorruptionEvaluator(
+        predictor,
+        corrupter,
+        experiment.dataset,
+        names=config.eval.corruptions,
+        images=config.eval.corrupted_images,
+        bins=config.eval.bins,
     )

@@ -55,6 +55,8 @@ def base() -> ConfigDict:
                 "degrees": 15.0,  # rotation up to; 0 is off
                 "interpolation": "bilinear",  # or "nearest"
                 "padding": "zeros",  # what comes in: zeros, border, reflect or mean
+                "policy": "",  # after these: rand, auto, trivial or augmix
+                "policy_options": {},  # of that policy, such as {"policy": "cifar10"} for auto
             },
             "mollify": {
                 "enabled": True,
@@ -108,6 +110,9 @@ def base() -> ConfigDict:
                     "gaussian_blur:1",
                     "contrast:0.3",
                 ),
+                "corruptions": (),  # names, "test" (the 15 of the benchmark), "extra" (4 more); at 5 severities each
+                "corrupted_images": 2000,  # of the test set, spread evenly; 0 corrupts all
+                "corruption_cache": "",  # folder that keeps corrupted images for later runs
             },
             "checkpoint": {"every": "10 %", "keep": 2},
         }

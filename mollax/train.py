@@ -229,6 +229,7 @@ def _run(config: ConfigDict, workdir: Path, *, train: bool, command: str) -> dic
         dataset = experiment.load_data(config)
         run = experiment.create(config, dataset)
         evaluator = experiment.create_evaluator(config, run)
+        corruptions = experiment.create_corruption_evaluator(config, run, evaluator.predictor)
         checkpointer = stack.enter_context(
             closing(Checkpointer(folder, config=config.to_dict(), keep=config.checkpoint.keep))
         )
@@ -260,6 +261,8 @@ def _run(config: ConfigDict, workdir: Path, *, train: bool, command: str) -> dic
                 raise Interrupted(received[0], int(state.step))
 
         found = evaluator.run(state, progress=show)
+        if corruptions is not None:
+            found["corruptions"] = corruptions.run(state.evaluated(), progress=show)
         history = logbook.history
     how = {"command": command, "wall_seconds": time.perf_counter() - began, "images_per_second": speed}
     return finish.write_outcome(config, run, state, evaluator, found, history, workdir, how, trained=train)

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from ml_collections import ConfigDict
 
-from mollax import experiment, models
+from mollax import augment, experiment, models
 from mollax.data import LazyImages, Split
 
 
@@ -56,6 +57,29 @@ def test_intervals_are_whole_groups_of_dispatched_steps(dataset):
     assert experiment.create(config, dataset).eval_every == 0
 
 
+def test_a_policy_follows_the_classic_augmentation(rng):
+    image = jnp.asarray(rng.integers(0, 256, (12, 12, 3)) / 255, jnp.float32)
+    key = jax.random.key(3)
+    first, second = jax.random.split(key)
+    classic = experiment.create_augment(tiny.config(augment__flip=True))
+    both = experiment.create_augment(tiny.config(augment__flip=True, augment__policy="trivial"))
+    expected = augment.trivial_augment(second, classic(first, image))
+    np.testing.assert_allclose(both(key, image), expected, atol=1e-6)
+    alone = experiment.create_augment(tiny.config(augment__pad=0, augment__policy="trivial"))
+    np.testing.assert_allclose(alone(key, image), augment.trivial_augment(key, image), atol=1e-6)
+    assert experiment.create_augment(tiny.config(augment__pad=0)) is None
+
+
+def test_policies_and_their_options_are_checked():
+    with pytest.raises(ValueError, match=r"augment\.policy must be one of .*Did you mean 'trivial'"):
+        experiment.create_augment(tiny.config(augment__policy="trivail"))
+    options = ConfigDict({"polcy": "cifar10"})
+    with pytest.raises(ValueError, match=r"option of auto must be one of .*Did you mean 'policy'"):
+        experiment.create_augment(tiny.config(augment__policy="auto", augment__policy_options=options))
+    with pytest.raises(ValueError, match=r"augment\.policy is empty; name one"):
+        experiment.create_augment(tiny.config(augment__policy_options=options))
+
+
 def test_extra_class_widens_the_model(dataset):
     run = experiment.create(tiny.config(mollify__label_form="extra"), dataset)
     state = experiment.init_state(tiny.config(), run)
@@ -80,7 +104,7 @@ def test_augmentation_may_be_off():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"model__name": "resnet9"}, "Did you mean 'resnet8'"),
+        ({"model__name": "resnet7"}, "Did you mean 'resnet8'"),
         ({"model__dtype": "float16"}, "dtype must be one of 'float32', 'bfloat16'"),
         ({"train__duration": "5 %"}, "train.duration cannot be a percentage"),
         ({"optim__warmup": "9 steps"}, "optim.warmup must be shorter than the run of 8 steps"),

@@ -32,14 +32,14 @@ class ClassificationEvaluator:
         # At the door, because evaluation comes after hours of training.
         checks.positive_int("eval.bins", bins)
         checks.positive_int("eval.resamples", resamples, minimum=0)
-        self._predictor, self._dataset, self._stresses = predictor, dataset, stresses
+        self.predictor, self._dataset, self._stresses = predictor, dataset, stresses
         self._bins, self._resamples = bins, resamples
         self._classes = len(dataset.class_names)
 
     def validate(self, state: TrainState) -> dict[str, float]:
         """{"error", "nll", "ece"} on the validation split."""
         split = self._dataset.validation
-        logits = self._predictor.logits(state.evaluated(), split)
+        logits = self.predictor.logits(state.evaluated(), split)
         found = metrics.summarize(logits, split.labels, classes=self._classes, bins=self._bins, resamples=0)
         return {name: found[name] for name in ("error", "nll", "ece")}
 
@@ -52,14 +52,14 @@ class ClassificationEvaluator:
         """
         variables = state.evaluated()
         validation, test = self._dataset.validation, self._dataset.test
-        logits = self._predictor.logits(variables, validation, progress=_part(progress, "validation", len(validation)))
+        logits = self.predictor.logits(variables, validation, progress=_part(progress, "validation", len(validation)))
         log_probs = metrics.drop_extra_class(logits, classes=self._classes)
         fit = metrics.fit_temperature(log_probs, validation.labels)
         # At a bound the validation split does not determine T (say, every image of it is right): leave T at 1.
         temperature = fit.temperature if fit.outcome == "interior" else 1.0
         evaluations, clean_logits = {}, np.zeros(0)
         for name in ("clean", *self._stresses):
-            logits = self._predictor.logits(variables, test, stress=name, progress=_part(progress, name, len(test)))
+            logits = self.predictor.logits(variables, test, stress=name, progress=_part(progress, name, len(test)))
             if name == "clean":
                 clean_logits = logits
             evaluations[name] = metrics.summarize(

@@ -1,7 +1,7 @@
 """ResNeXt of depth 9n + 2 for small images (Xie et al. 2017, "Aggregated residual transformations", section 5.3).
 
-ResNeXt-29 4x32d (cardinality 4, base width 32) is the second network of Heinonen et al.'s table 6 (2025), in the form of
-AugMix's comparisons (google-research/augmix, third_party/ResNeXt_DenseNet/models/resnext.py): a 3x3 stem of 64 planes,
+ResNeXt-29 4x32d (cardinality 4, base width 32) is the second network of Heinonen et al.'s table 6 (2025), in
+the form of AugMix's (google-research/augmix, third_party/ResNeXt_DenseNet/models/resnext.py): a 3x3 stem of 64 planes,
 three stages of n bottlenecks of 256, 512 and 1024 planes whose 3x3 convolution is grouped, post-activation.
 
 Parameters at 3 channels and 10 classes: 6,807,882 for 4x32d, AugMix's layers counted by hand. With the same

@@ -21,7 +21,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from mollax.report import plots
+from mollax.report import corruptions, plots
 from mollax.report.table import (
     as_float,
     decimal,
@@ -180,6 +180,7 @@ def report_html(
         f"<div class='panel'><div class='scroll'>{html_table(results)}</div>{_TABLE_NOTE}</div>",
         _glossary(),
         _figure_block("stress", plots.stress_bars(evaluations), "Error, NLL and ECE of every test", _STRESS_CAPTION),
+        *_corruptions(results.get("corruptions")),
         "<h2>Can its confidence be trusted?</h2>",
         _reliability(evaluations, main_name),
     ]
@@ -206,6 +207,29 @@ def report_html(
     )
 
 
+def _corruptions(block: Mapping[str, Any] | None) -> list[str]:
+    """The section on the corruption benchmark, where it was run."""
+    if not block:
+        return []
+    parts = ["<h2>Corruptions</h2>"]
+    parts += [_figure_block("severities", corruptions.severity_curves(block), "Severity curves", _SEVERITY_CAPTION)]
+    if len(corruptions.benchmark_names(block)) >= 3:
+        figure = corruptions.corruption_polygon({"this run": block})
+        parts += [_figure_block("polygon", figure, "Every corruption", _POLYGON_CAPTION)]
+    table = corruptions.corruption_table(block)
+    images = f"{int(block['images']):,} test images"
+    return [
+        *parts,
+        f"<div class='panel'><div class='scroll'>{table}</div><p class='small'>{images}. {_FROST}</p></div>",
+    ]
+
+
+_SEVERITY_CAPTION = (
+    "How error, NLL and calibration suffer as corruptions grow; severity 0 is the same images untouched. Groups are "
+    "noise, blur, weather and digital. The flatter, the better."
+)
+_POLYGON_CAPTION = "The mean over five severities of each corruption; the smaller the shape, the better."
+_FROST = "Frost is drawn by mollax, so that its row and the means are close to, not equal to, published ones."
 _TABLE_NOTE = "<p class='small'>Lower is better in every column but n. Small print: 95 % intervals.</p>"
 _STRESS_CAPTION = (
     "Shorter bars are better. The bar is the value on all images of a test, the thin stroke its 95 % "

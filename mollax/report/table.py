@@ -165,7 +165,29 @@ def headline(results: Mapping[str, Any]) -> list[str]:
     }
     if stresses:
         sentences.append(_stress_sentence(stresses))
+    if "mean" in (results.get("corruptions") or {}):
+        sentences.append(_corruption_sentence(results["corruptions"]))
     return sentences
+
+
+def corruption_words(name: str) -> str:
+    """ "Gaussian noise" for "gaussian_noise"; JPEG stays in capitals."""
+    return name.replace("_", " ").capitalize().replace("Jpeg", "JPEG")
+
+
+def benchmark_names(block: Mapping[str, Any]) -> list[str]:
+    """The test corruptions that the block "corruptions" of results.json has, in the order of the benchmark."""
+    return [name for group in block["groups"].values() for name in group["names"]]
+
+
+def _corruption_sentence(block: Mapping[str, Any]) -> str:
+    errors = {name: as_float(block["corruptions"][name]["error"]) for name in benchmark_names(block)}
+    worst = max(errors, key=errors.__getitem__)
+    mean = block["mean"]
+    return (
+        f"Over {len(errors)} corruptions at 5 severities the error is {percent(mean['error'], 1)} % on average and the "
+        f"ECE {percent(mean['ece'], 1)} %; the worst is {corruption_words(worst)} with {percent(errors[worst], 1)} %."
+    )
 
 
 def _stress_sentence(stresses: Mapping[str, float]) -> str:
