@@ -66,7 +66,7 @@ def test_the_map_equals_a_plain_loop(side: int, decay: float, rng: np.random.Gen
     assert ours.max() == 1
 
 
-@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("severity", weather_images.SEVERITIES)
 def test_cifar_looks_like_the_plain_fog(severity: int, real_data: Path, key: jax.Array) -> None:
     clean = np.concatenate([weather_images.load(real_data, 32, 40)] * 2)
     row = constants("fog", severity, 32, 32)

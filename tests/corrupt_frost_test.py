@@ -108,7 +108,7 @@ def test_adds_a_crop_at_the_published_scale(side: int, scale: float, key: jax.Ar
         assert len(set(start)) > 20
 
 
-@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("severity", weather_images.SEVERITIES)
 def test_cifar_gets_as_much_frost_as_its_moments_say(severity: int, real_data: Path, key: jax.Array) -> None:
     clean = np.concatenate([weather_images.load(real_data, 32, 40)] * 4)
     row = constants("frost", severity, 32, 32)

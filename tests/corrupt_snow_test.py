@@ -73,7 +73,7 @@ def compare(real_data: Path, key: jax.Array, side: int, severity: int, n: int) -
     weather_images.assert_alike(ours, reference, clean)
 
 
-@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("severity", weather_images.SEVERITIES)
 def test_cifar_looks_like_the_plain_snow(severity: int, real_data: Path, key: jax.Array) -> None:
     compare(real_data, key, 32, severity, 240)
 

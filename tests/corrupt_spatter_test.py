@@ -154,7 +154,7 @@ def test_equalization_equals_the_plain_one(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(flatten(flat), flat)
 
 
-@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("severity", weather_images.SEVERITIES)
 def test_cifar_looks_like_the_plain_spatter(severity: int, real_data: Path, key: jax.Array) -> None:
     compare(real_data, key, 32, severity, 80)
 

@@ -6,10 +6,13 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from jaxtyping import Float
 from PIL import Image
 
 Images = Float[np.ndarray, "n h w c"]
+# The ends always, since every severity is a program to compile; the middle ones in the slow run.
+SEVERITIES = [1, *(pytest.param(severity, marks=pytest.mark.slow) for severity in (2, 3, 4)), 5]
 
 
 @functools.lru_cache(maxsize=4)
