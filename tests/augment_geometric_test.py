@@ -1,11 +1,10 @@
 """FCR against NumPy's pad, slice and flip, PIL's rotation, and the distributions it promises."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,14 +13,6 @@ from scipy import stats
 from mollax.augment import flip_crop_rotate, random_crop, random_flip, random_rotation
 
 NUMPY_PAD = {"zeros": "constant", "border": "edge", "reflect": "reflect"}
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def candidates(image: np.ndarray, pad: int, flips: tuple[bool, ...], padding: str = "zeros") -> np.ndarray:

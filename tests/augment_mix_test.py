@@ -1,10 +1,9 @@
 """MixUp and CutMix by NumPy: partners, weights, boxes, labels."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from policy_checks import many_keys
@@ -12,14 +11,6 @@ from scipy import stats
 
 from mollax.augment import cutmix, mixup
 from mollax.augment.mix import box, draw_share
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def batch(rng: np.random.Generator, count: int = 6) -> tuple[jax.Array, jax.Array]:

@@ -1,11 +1,9 @@
 """Color operations against PIL on real and random images, by hand where PIL has no say, and their errors."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from pil_operations import cifar_images, pil_apply
@@ -21,14 +19,6 @@ MAGNITUDES = {
 }
 # Counts and thresholds are exact, the others keep the fraction that PIL cuts off.
 EXACT = ("equalize", "invert", "posterize", "solarize")
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def unit(pixels: np.ndarray) -> jax.Array:

@@ -10,6 +10,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 from pathlib import Path
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 from jaxtyping import install_import_hook
@@ -33,6 +34,12 @@ def key() -> jax.Array:
 def rng() -> np.random.Generator:
     """A seeded NumPy generator."""
     return np.random.default_rng(20)
+
+
+@pytest.fixture
+def unhooked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns the shape checks of tests off, to meet the messages that users meet."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,11 @@
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,14 +17,6 @@ from mollax.corrupt.blur import defocus_blur, disc, gaussian_blur, glass_blur, m
 from mollax.image import random
 
 P_LIMIT = 1e-3
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def rows(name: str) -> list[tuple]:

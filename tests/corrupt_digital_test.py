@@ -3,12 +3,11 @@
 import colorsys
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from PIL import Image
@@ -24,14 +23,6 @@ DETERMINISTIC: dict[str, Callable[..., jax.Array]] = {
     "saturate": digital.saturate,
 }
 FACTORS = sorted({factor for table in severity.TABLES.values() for factor in table["pixelate"]})
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,9 @@
 """Fog against a plain diamond-square loop: the map number by number, the images in distribution."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 import weather_images
@@ -15,14 +13,6 @@ from mollax.corrupt.severity import constants
 from mollax.image import random
 
 compiled = jax.jit(fog, static_argnums=(2, 3))
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def plain_map(increments: np.ndarray, decay: float) -> np.ndarray:

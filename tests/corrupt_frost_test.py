@@ -1,11 +1,9 @@
 """Frost: the drawn panes have the statistics of photographs, and an image gets a crop of one of them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 import weather_images
@@ -15,14 +13,6 @@ from mollax.corrupt.frost import TEXTURES, frost, shrink, textures
 from mollax.corrupt.severity import constants
 
 LUMA = np.asarray([0.299, 0.587, 0.114])
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def crops_equal_to(texture: np.ndarray, panes: np.ndarray) -> list[tuple[int, int, int]]:

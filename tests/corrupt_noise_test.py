@@ -1,10 +1,9 @@
 """The noises against their distributions: scipy.stats, shares, independence."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from scipy import stats
@@ -17,14 +16,6 @@ P_LIMIT = 1e-3
 EVERY = pytest.mark.parametrize(
     "noise, constant", [(gaussian_noise, 0.1), (shot_noise, 50.0), (impulse_noise, 0.07), (speckle_noise, 0.2)]
 )
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def jitted(noise: Callable[..., jax.Array]) -> Callable[..., jax.Array]:

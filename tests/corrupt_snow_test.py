@@ -1,30 +1,19 @@
 """Snow against plain NumPy and SciPy, in distribution, and its parts one by one."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 import weather_images
 from scipy import ndimage
 
-from mollax.corrupt.severity import constants
 from mollax.corrupt.snow import snow
 from mollax.image import random
 
 LUMA = np.asarray([0.299, 0.587, 0.114])
 PLAIN = (0.0, 0.0, 1.0, 0.5, 2, 1.0)  # no flakes
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def plain_motion(layer: np.ndarray, radius: int, sigma: float, angle: float) -> np.ndarray:
@@ -63,24 +52,14 @@ def plain_layer(noise: np.ndarray, angle: float, height: int, width: int, *row: 
     return np.round(plain_motion(layer, int(radius), sigma, angle))[..., None] / 255
 
 
-def compare(real_data: Path, key: jax.Array, side: int, severity: int, n: int) -> None:
-    clean = np.concatenate([weather_images.load(real_data, side, 40)] * (n // 40))
-    row = constants("snow", severity, side, side)
-    rng = np.random.default_rng(severity)
-    reference = np.stack([plain_snow(rng, image, *row) for image in clean])
-    draw = jax.jit(jax.vmap(lambda k, image: snow(k, image, *row)))
-    ours = np.asarray(draw(jax.random.split(key, n), jnp.asarray(clean)))
-    weather_images.assert_alike(ours, reference, clean)
-
-
 @pytest.mark.parametrize("severity", weather_images.SEVERITIES)
 def test_cifar_looks_like_the_plain_snow(severity: int, real_data: Path, key: jax.Array) -> None:
-    compare(real_data, key, 32, severity, 240)
+    weather_images.compare(snow, plain_snow, real_data, key, side=32, severity=severity, n=240)
 
 
 @pytest.mark.parametrize("severity", [4])
 def test_tiny_imagenet_looks_like_the_plain_snow(severity: int, real_data: Path, key: jax.Array) -> None:
-    compare(real_data, key, 64, severity, 120)
+    weather_images.compare(snow, plain_snow, real_data, key, side=64, severity=severity, n=120)
 
 
 def test_without_flakes_the_image_is_whitened(key: jax.Array, rng: np.random.Generator) -> None:

@@ -1,17 +1,14 @@
 """Spatter against plain NumPy: every integer operator exactly, the images in distribution."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 import weather_images
 from scipy import ndimage
 
-from mollax.corrupt.severity import constants
 from mollax.corrupt.spatter import distances, edges, equalize, spatter, water_mask
 
 LUMA = np.asarray([0.299, 0.587, 0.114])
@@ -21,14 +18,6 @@ MUD = np.asarray([63, 42, 20]) / 255
 
 # Compiled once for all pictures of a size.
 find_edges, measure, shade = (jax.jit(jax.vmap(operator)) for operator in (edges, distances, water_mask))
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def plain_edges(levels: np.ndarray) -> np.ndarray:
@@ -156,22 +145,12 @@ def test_equalization_equals_the_plain_one(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("severity", weather_images.SEVERITIES)
 def test_cifar_looks_like_the_plain_spatter(severity: int, real_data: Path, key: jax.Array) -> None:
-    compare(real_data, key, 32, severity, 80)
+    weather_images.compare(spatter, plain_spatter, real_data, key, side=32, severity=severity, n=80)
 
 
 @pytest.mark.parametrize("severity", [pytest.param(2, marks=pytest.mark.slow), 5])
 def test_tiny_imagenet_looks_like_the_plain_spatter(severity: int, real_data: Path, key: jax.Array) -> None:
-    compare(real_data, key, 64, severity, 40)
-
-
-def compare(real_data: Path, key: jax.Array, side: int, severity: int, n: int) -> None:
-    clean = np.concatenate([weather_images.load(real_data, side, 40)] * (n // 40))
-    row = constants("spatter", severity, side, side)
-    rng = np.random.default_rng(severity)
-    reference = np.stack([plain_spatter(rng, image, *row) for image in clean])
-    draw = jax.jit(jax.vmap(lambda k, image: spatter(k, image, *row)))
-    ours = np.asarray(draw(jax.random.split(key, n), jnp.asarray(clean)))
-    weather_images.assert_alike(ours, reference, clean)
+    weather_images.compare(spatter, plain_spatter, real_data, key, side=64, severity=severity, n=40)
 
 
 def test_drops_have_their_color(key: jax.Array) -> None:

@@ -2,21 +2,12 @@
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
 from mollax import corrupt
 
 EVERY = (*corrupt.NAMES, *corrupt.EXTRA_NAMES)
-
-
-@pytest.fixture
-def unhooked():
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def images(rng, *shape):

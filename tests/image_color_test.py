@@ -1,24 +1,13 @@
 """Contrast, luminance, 8-bit grid and standardization against NumPy, PIL and scikit-learn."""
 
-from collections.abc import Iterator
-
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.preprocessing import StandardScaler
 
 from mollax.image import adjust_contrast, quantize, standardize, to_gray, unstandardize
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.parametrize("factor", [0.05, 0.4, 1.0, 2.0])

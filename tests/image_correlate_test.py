@@ -1,24 +1,13 @@
 """Correlation against scipy.ndimage."""
 
-from collections.abc import Iterator
-
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from mollax.image import correlate as module
 from mollax.image.correlate import MODES, axis_matrix, correlate, correlate_axes
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -1,23 +1,12 @@
 """The Gaussian blur against scipy.ndimage.gaussian_filter."""
 
-from collections.abc import Iterator
-
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from mollax.image.filters import BORDERS, gaussian_blur, gaussian_matrix
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.parametrize("mode", BORDERS)

@@ -1,23 +1,13 @@
 """Hue, saturation and value against colorsys."""
 
 import colorsys
-from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
 from mollax.image.hsv import hsv_to_rgb, rgb_to_hsv
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

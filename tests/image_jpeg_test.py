@@ -2,12 +2,10 @@
 
 import io
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,14 +14,6 @@ from mollax.corrupt import severity
 from mollax.image.jpeg import jpeg, quantization_tables
 
 QUALITIES = sorted({quality for table in severity.TABLES.values() for quality in table["jpeg_compression"]})
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def some_images(archive: Path, part: str, count: int) -> np.ndarray:

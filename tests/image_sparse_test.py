@@ -1,23 +1,12 @@
 """Sparse maps of pixels against the dense product."""
 
-from collections.abc import Iterator
-
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from scipy import sparse
 
 from mollax.image.sparse import taps, weigh
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def random_matrix(n: int, rng: np.random.Generator) -> np.ndarray:

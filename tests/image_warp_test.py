@@ -1,10 +1,7 @@
 """The warp against PyTorch's grid_sample (values, gradients) and SciPy's map_coordinates."""
 
-from collections.abc import Iterator
-
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -17,14 +14,6 @@ warp = jax.jit(affine_warp, static_argnames=("padding", "method"))
 # Names of the same surroundings elsewhere.
 TORCH = {"zeros": "zeros", "border": "border", "reflect": "reflection"}
 SCIPY = {"zeros": "grid-constant", "border": "nearest", "reflect": "mirror"}
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def some_matrix(rng: np.random.Generator, spread: float = 0.3) -> np.ndarray:

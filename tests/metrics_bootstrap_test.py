@@ -1,23 +1,13 @@
 """Bootstrap intervals against scipy, against exact binomial quantiles, and by their coverage on toys."""
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import pytest
 import scipy.stats
 
 from mollax import metrics
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """Messages are tested as users see them, without the shape checks that tests put in front."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.parametrize("method", ["percentile", "basic"])
@@ -159,7 +149,7 @@ def test_a_thousand_resamples_of_ten_thousand_are_fast(rng: np.random.Generator)
     assert time.perf_counter() - start < 3
 
 
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("unhooked")
 @pytest.mark.parametrize(
     "values, options, message",
     [
@@ -183,7 +173,7 @@ def test_bad_input_is_refused(values: np.ndarray, options: dict[str, Any], messa
         metrics.bootstrap_interval(values, **options)
 
 
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("unhooked")
 def test_pairs_must_match() -> None:
     with pytest.raises(ValueError, match="first has 2, second has 3"):
         metrics.paired_interval(np.zeros(2), np.zeros(3))
@@ -191,7 +181,7 @@ def test_pairs_must_match() -> None:
         metrics.paired_interval(np.zeros(2), np.zeros((2, 1)))
 
 
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("unhooked")
 def test_resampling_needs_examples() -> None:
     with pytest.raises(ValueError, match="the number of examples must be at least 1; got 0"):
         metrics.resampled_means(np.zeros((0, 2)))

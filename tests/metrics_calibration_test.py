@@ -1,9 +1,7 @@
 """Calibration errors on cases worked by hand, on sets of known calibration, and against independent loops."""
 
-from collections.abc import Iterator
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import pytest
 import scipy.optimize
@@ -12,14 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mollax import metrics
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """Messages are tested as users see them, without the shape checks that tests put in front."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def _top(confidence: list[float], right: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -226,7 +216,7 @@ def test_equal_logits_leave_the_temperature_at_one() -> None:
     assert fit.nll == pytest.approx(np.log(4))
 
 
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("unhooked")
 def test_bad_options_are_refused() -> None:
     probs, labels = np.array([[0.5, 0.5], [0.9, 0.1]]), np.array([0, 1])
     fraction: Any = 2.5

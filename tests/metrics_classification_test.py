@@ -1,11 +1,10 @@
 """Error, NLL, Brier and confusion against scikit-learn, scipy and cases worked by hand."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 import scipy.special
@@ -14,14 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mollax import metrics
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """Messages are tested as users see them, without the shape checks that tests put in front."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def _random_set(rng: np.random.Generator, n: int = 200, k: int = 7) -> tuple[np.ndarray, np.ndarray]:
@@ -145,7 +136,7 @@ def test_extra_class_is_dropped_and_the_rest_renormalised(rng: np.random.Generat
 _GOOD = np.array([[0.5, 0.5], [0.9, 0.1]])
 
 
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("unhooked")
 @pytest.mark.parametrize(
     "metric",
     [
@@ -188,7 +179,7 @@ def test_bad_input_is_refused(
         metric(probs, labels)
 
 
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("unhooked")
 def test_other_bad_input_is_refused() -> None:
     labels = np.array([0, 1])
     with pytest.raises(TypeError, match=r"labels must be integers .* got dtype float64"):

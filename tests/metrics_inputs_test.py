@@ -1,19 +1,12 @@
 """The door of the metrics: upcast, checked, never repaired."""
 
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
 from mollax.metrics import inputs
 
 ROWS = np.array([[0.25, 0.75], [1.0, 0.0]])
-
-
-@pytest.fixture
-def unchecked(monkeypatch):
-    """Lets bad arrays reach the door that annotations would otherwise guard in tests."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.mark.parametrize("array", [ROWS.astype(np.float32), jnp.asarray(ROWS, jnp.bfloat16), ROWS])
@@ -45,14 +38,14 @@ def test_rows_that_are_no_distribution_are_named(check, rows, message):
         check(*arguments)
 
 
-def test_empty_and_flat_arrays(unchecked):
+def test_empty_and_flat_arrays(unhooked):
     with pytest.raises(ValueError, match="at least one example and one class"):
         inputs.matrix("probs", np.zeros((0, 3)))
     with pytest.raises(ValueError, match=r"probs must have 2 axes \(examples, classes\)"):
         inputs.matrix("probs", np.zeros(3))
 
 
-def test_labels(unchecked):
+def test_labels(unhooked):
     np.testing.assert_array_equal(inputs.class_labels(np.array([1, 0], np.uint8), ROWS, "probs"), [1, 0])
     with pytest.raises(ValueError, match=r"labels must be in 0\.\.1 for 2 classes; got 2 at row 1"):
         inputs.class_labels(np.array([0, 2]), ROWS, "probs")

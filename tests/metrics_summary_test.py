@@ -1,24 +1,14 @@
 """The summary: every entry is the metric of that name, and all of it survives strict JSON."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 import scipy.special
 
 from mollax import metrics
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """Messages are tested as users see them, without the shape checks that tests put in front."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture
@@ -118,7 +108,7 @@ def test_jax_and_half_precision_logits(logits: np.ndarray, labels: np.ndarray) -
         assert _round_trip(summary)["nll"] == pytest.approx(reference["nll"], abs=tolerance)
 
 
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("unhooked")
 @pytest.mark.parametrize(
     "logits, labels, options, message",
     [

@@ -1,10 +1,7 @@
 """The heat-equation blur against scipy.fft, its laws, and scipy.ndimage's Gaussian."""
 
-from collections.abc import Iterator
-
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 import scipy.fft
@@ -16,14 +13,6 @@ from mollax.mollify import blur, blur_batch, blur_scale
 
 jitted = jax.jit(blur)  # one compilation a shape instead of one a primitive
 SHAPES = [(16, 16, 3), (9, 14, 1), (20, 7, 3), (1, 5, 2)]
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def reference(image: np.ndarray, scale: float) -> np.ndarray:

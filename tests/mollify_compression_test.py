@@ -1,9 +1,7 @@
 """PNG sizes against files that Pillow wrote, and the loss curve on photographs."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import jaxtyping
 import numpy as np
 import pytest
 from PIL import Image
@@ -24,14 +22,6 @@ def photographs() -> np.ndarray:
         half = np.asarray(Image.fromarray(photograph).resize((320, 213), Image.Resampling.BOX))
         crops += [half[60:124, 100:164], half[120:184, 180:244]]
     return np.stack(crops)
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -1,11 +1,9 @@
 """A mollified batch against its equations, its distributions, and itself cut into slices."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from scipy import stats
@@ -27,14 +25,6 @@ OPTIONS = (
 )
 # One compilation a setting instead of one a primitive.
 mollified = jax.jit(mollify.mollify_batch, static_argnames=(*OPTIONS, "min_scale"))
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def batch(n: int, side: int = 4, classes: int = 5, seed: int = 0) -> tuple[jax.Array, jax.Array]:

@@ -1,10 +1,7 @@
 """Noise mollification: its ends, its moments, its keys."""
 
-from collections.abc import Iterator
-
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from scipy import stats
@@ -13,14 +10,6 @@ from mollax.image import random
 from mollax.mollify import noise
 
 SHAPE = (100, 100, 3)
-
-
-@pytest.fixture
-def unhooked() -> Iterator[None]:
-    """Turns the shape checks of tests off, to meet the messages that users meet."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

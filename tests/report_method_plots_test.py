@@ -6,11 +6,9 @@ import io
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
-import jaxtyping
 import matplotlib
 import numpy as np
 import pytest
@@ -56,20 +54,12 @@ def test_schedule_curves_are_the_numbers_given():
     png(figure)
 
 
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("unhooked")
 def test_schedule_names_what_does_not_fit():
     with pytest.raises(ValueError, match=r"gamma_noise\[2\] has 3"):
         schedule(gamma_noise={2.0: np.zeros(3)})
     with pytest.raises(ValueError, match="snr has 2"):
         schedule(snr=np.ones(2))
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """Users have no annotation checks: what fails there has to say why."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 STRIPS = {"noise": method_plots.noise_strip, "blur": method_plots.blur_strip}
@@ -111,7 +101,7 @@ def test_weights_have_two_digits(weight, words):
     assert figure.axes[0].get_xlabel() == f"label {words} %"
 
 
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("unhooked")
 def test_strips_refuse_what_does_not_fit():
     images = np.zeros((1, 3, 4, 4, 1))
     with pytest.raises(ValueError, match="weights has 2"):
@@ -178,7 +168,7 @@ def test_simplex_density_is_that_of_scipy(label):
         (np.ones(3), "2 axes"),
     ],
 )
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("unhooked")
 def test_simplex_refuses_what_is_no_label(labels, message):
     with pytest.raises(ValueError, match=message):
         method_plots.dirichlet_simplex(labels, ("",) * len(labels))
@@ -206,7 +196,7 @@ def test_png_curve_without_deviations_has_no_band():
     assert "± sd" not in texts(figure)
 
 
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("unhooked")
 def test_png_curve_refuses_what_does_not_fit():
     with pytest.raises(ValueError, match="sd has 2"):
         method_plots.png_curve(T, T, np.zeros(2))

@@ -3,12 +3,17 @@
 import functools
 import io
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Float
 from PIL import Image
+
+from mollax.corrupt.severity import constants
 
 Images = Float[np.ndarray, "n h w c"]
 # The ends always, since every severity is a program to compile; the middle ones in the slow run.
@@ -55,3 +60,22 @@ def assert_alike(ours: Images, reference: Images, clean: Images) -> None:
         "change": bands(ours - clean) / bands(reference - clean),
     }.items():
         assert 0.6 < ratio.min() <= ratio.max() < 1.67, (name, ratio)
+
+
+def compare(
+    corruption: Callable[..., jax.Array],
+    plain: Callable[..., np.ndarray],
+    folder: Path,
+    key: jax.Array,
+    *,
+    side: int,
+    severity: int,
+    n: int,
+) -> None:
+    """Fails unless a corruption of `n` real images looks like `plain(generator, image, *constants)` of the same."""
+    clean = np.concatenate([load(folder, side, 40)] * (n // 40))
+    row = constants(corruption.__name__, severity, side, side)
+    rng = np.random.default_rng(severity)
+    reference = np.stack([plain(rng, image, *row) for image in clean])
+    draw = jax.jit(jax.vmap(lambda k, image: corruption(k, image, *row)))
+    assert_alike(np.asarray(draw(jax.random.split(key, n), jnp.asarray(clean))), reference, clean)

@@ -21,7 +21,7 @@ from mollax.report.table import as_float, benchmark_names, corruption_words, dec
 
 Block = Mapping[str, Any]
 METRICS = (("error", "Error (%)", 100.0), ("nll", "NLL (nats)", 1.0), ("ece", "ECE (%)", 100.0))
-GROUP_COLORS = (BLUE, ORANGE, GREEN, SKY)
+COLORS = (BLUE, ORANGE, GREEN, SKY)
 COLUMNS = ("corruption", "error %", "NLL", "ECE %", "error % at severity 1", "2", "3", "4", "5")
 
 
@@ -46,7 +46,7 @@ def severity_curves(block: Block) -> Figure:
     for axes, (metric, title, scale) in zip(panels, METRICS, strict=True):
         _restrain(axes, title)
         start = scale * as_float(block["clean"][metric])
-        for (group, names), color in zip(groups.items(), GROUP_COLORS, strict=False):
+        for (group, names), color in zip(groups.items(), COLORS, strict=False):
             curve = [
                 np.mean([as_float(row[metric]) for row in at])
                 for at in zip(*(block["cells"][n] for n in names), strict=True)
@@ -82,7 +82,7 @@ def corruption_polygon(blocks: Mapping[str, Block]) -> Figure:
         assert isinstance(axes, PolarAxes)
         axes.set_theta_zero_location("N")
         axes.set_theta_direction(-1)
-        for (run, block), color in zip(blocks.items(), (BLUE, ORANGE, GREEN, SKY), strict=False):
+        for (run, block), color in zip(blocks.items(), COLORS, strict=False):
             values = [scale * as_float(block["corruptions"][name][metric]) for name in names]
             axes.plot([*angles, angles[0]], [*values, values[0]], color=color, linewidth=1.8, label=run)
             axes.fill(angles, values, color=color, alpha=0.12)
