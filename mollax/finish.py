@@ -119,6 +119,7 @@ def mollified_samples(config: ConfigDict, run: Experiment, *, count: int = 24) -
         std=run.std,
         augment=experiment.create_augment(config),
         mollifier=mollifier,
+        mix=experiment.create_mix(config) if len(chosen) % objectives.MIX_GROUP == 0 else None,
     )
     weights = np.take_along_axis(np.asarray(prepared.labels), split.labels[chosen][:, None], axis=1)[:, 0]
     return {

@@ -9,7 +9,7 @@ import pytest
 from policy_checks import many_keys
 from scipy import stats
 
-from mollax.augment import cutmix, mixup
+from mollax.augment import cutmix, mixup, neighbors
 from mollax.augment.mix import box, draw_share
 
 
@@ -61,7 +61,9 @@ def test_the_box_is_the_papers(share: float, row: float, column: float) -> None:
 
 @pytest.mark.parametrize("alpha", [1.0, 0.4])
 def test_shares_follow_beta(alpha: float) -> None:
-    shares = jax.jit(lambda key: draw_share(key, 3000, alpha))(jax.random.key(1))
+    shares = jax.jit(lambda key: jax.vmap(lambda k: draw_share(k, alpha))(jax.random.split(key, 3000)))(
+        jax.random.key(1)
+    )
     assert stats.kstest(np.asarray(shares), stats.beta(alpha, alpha).cdf).pvalue > 0.01
 
 
@@ -78,6 +80,34 @@ def test_soft_labels_stay_distributions_and_keys_decide(function: Callable, rng:
     assert len(np.unique(np.asarray(soft).reshape(40, -1).round(5), axis=0)) > 30
 
 
+def test_neighbors_are_others_of_the_group_and_all_of_them_come_up() -> None:
+    drawn = np.asarray(jax.jit(jax.vmap(lambda key: neighbors(key, 8, group=4)))(many_keys(60)))
+    place = np.arange(8)
+    assert (drawn // 4 == place // 4).all()
+    assert (drawn != place).all()
+    np.testing.assert_array_equal(np.sort(drawn), np.broadcast_to(place, (60, 8)))
+    for position in place:
+        assert len(set(drawn[:, position])) == 3
+    assert (drawn[:, 0] != drawn[:, 4] - 4).any(), "groups draw on their own"
+
+
+@pytest.mark.parametrize("function", [mixup, cutmix])
+@pytest.mark.parametrize("per_image", [False, True])
+def test_slices_are_mixed_as_the_whole(function: Callable, per_image: bool, rng: np.random.Generator) -> None:
+    images, labels = batch(rng, 8)
+    key, partner_key = jax.random.split(jax.random.key(5))
+
+    def mixed(start: int, stop: int) -> tuple[jax.Array, jax.Array]:
+        partners = neighbors(partner_key, stop - start, group=4, first_index=start)
+        parts = images[start:stop], labels[start:stop]
+        return function(key, *parts, per_image=per_image, partners=partners, first_index=start)
+
+    whole, halves = mixed(0, 8), [mixed(0, 4), mixed(4, 8)]
+    for i in (0, 1):
+        np.testing.assert_allclose(whole[i], np.concatenate([half[i] for half in halves]), atol=1e-6)
+    assert not np.allclose(whole[0], images)
+
+
 def test_bad_arguments_are_named(unhooked: None) -> None:
     key, images, labels = jax.random.key(0), jnp.zeros((4, 8, 8, 3)), jnp.zeros((4, 10))
     for function in (mixup, cutmix):
@@ -91,3 +121,7 @@ def test_bad_arguments_are_named(unhooked: None) -> None:
             function(key, images, labels.astype(jnp.int32))
         with pytest.raises(TypeError, match=r"images must be floats, not uint8. Divide"):
             function(key, images.astype(jnp.uint8), labels)
+    with pytest.raises(ValueError, match=r"groups of 8, so there must be a multiple of that; got 12"):
+        neighbors(key, 12)
+    with pytest.raises(ValueError, match=r"group must be at least 2; got 1"):
+        neighbors(key, 12, group=1)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from scipy import stats
 
 from mollax import augment, mollify, objectives
 
@@ -94,3 +95,75 @@ def test_normalized_loss_adds_the_log_normalizer(key):
 def test_bad_settings(options, message):
     with pytest.raises(ValueError, match=message):
         tiny.problem(**options)
+
+
+@pytest.mark.parametrize("mix", [augment.mixup, augment.cutmix])
+def test_mixed_slices_equal_the_whole_and_labels_name_the_partners(mix, key):
+    images, labels = tiny.digits(16)
+    options = {"mix": mix, "repeats": 2, "mollifier": None}
+    whole = prepared(key, images, labels, **options)
+    halves = [prepared(key, images[i : i + 8], labels[i : i + 8], first_index=i, **options) for i in (0, 8)]
+    for name in ("images", "labels"):
+        np.testing.assert_allclose(getattr(whole, name), np.concatenate([getattr(h, name) for h in halves]), atol=1e-6)
+    soft = np.asarray(whole.labels)
+    np.testing.assert_allclose(soft.sum(1), 1, atol=1e-6)
+    for i, row in enumerate(soft):
+        group = labels[i // 2 // 8 * 8 :][:8]
+        assert set(np.flatnonzero(row)) <= set(group)
+    assert (soft.max(1) < 1).any()
+
+
+def test_views_share_their_images_draws(key):
+    images, labels = tiny.digits(6)
+
+    def views(key, image):
+        return jnp.stack([1.0 - image, image])
+
+    plain = prepared(key, images, labels, mollifier={})
+    seen = prepared(key, images, labels, mollifier={}, views=views)
+    assert seen.images.shape == (18, 8, 8, 1)
+    for name in ("t", "role", "labels"):
+        np.testing.assert_array_equal(getattr(seen, name), np.concatenate([getattr(plain, name)] * 3))
+    np.testing.assert_allclose(seen.images[:6], plain.images, atol=1e-6)
+    np.testing.assert_allclose(seen.images[12:], plain.images, atol=1e-6)
+    assert not np.allclose(seen.images[6:12], plain.images)
+
+
+def test_consistency_is_added_to_the_loss_of_the_first_version(key):
+    images, labels = tiny.digits(8)
+    network, _, _, state = tiny.problem()
+    batch = {"image": jnp.asarray(images), "label": jnp.asarray(labels)}
+
+    def views(key, image):
+        return jnp.stack([1.0 - image, image**2])
+
+    common = {"classes": 10, "mean": tiny.MEAN, "std": tiny.STD, "mollifier": {}}
+    objective = objectives.classification_objective(network, views=views, consistency=12.0, **common)
+    value, (metrics, _, _) = objective(state.params, state.model_state, {}, batch, key, 0)
+    examples = prepared(jax.random.split(key)[0], images, labels, mollifier={}, views=views)
+    logits = np.asarray(network.apply(state.evaluated(), examples.images, train=False), np.float64)
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    nll = -(np.asarray(examples.labels)[:8] * np.log(p[:8])).sum(1).mean()
+    # scipy's distance is the square root of the divergence of two; of three it is by definition.
+    p = p.reshape(3, 8, 10)
+    divergence = np.mean([stats.entropy(q, p.mean(0), axis=1) for q in p])
+    assert float(metrics["consistency"]) == pytest.approx(divergence, rel=1e-4)
+    assert float(value) == pytest.approx(nll + 12 * divergence, rel=1e-4)
+
+
+def test_impossible_combinations_are_refused():
+    network = tiny.problem()[0]
+    common = {"classes": 10, "mean": tiny.MEAN, "std": tiny.STD}
+
+    def views(key, image):
+        return jnp.stack([image, image])
+
+    for options, message in (
+        ({"consistency": 12.0}, "needs views"),
+        ({"views": views}, "views need a loss.consistency above 0"),
+        ({"views": views, "consistency": -1.0}, "loss.consistency must be in"),
+        ({"views": views, "consistency": 1.0, "repeats": 2}, "no mollify.repeats"),
+        ({"views": views, "consistency": 1.0, "mix": augment.mixup}, "no augment.mix"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            objectives.classification_objective(network, **common, **options)

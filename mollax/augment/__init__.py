@@ -7,13 +7,16 @@ the other parts as they were.
 - geometric: flips, crops, small rotations (FCR).
 - trivial, rand, auto, augmix: the policies, with torchvision's operations and magnitudes, on 1 or 3 channels. They are
   made of the operations of `operations` (`(image, amount) -> image`, PIL's color operations) and `warps`.
+- fast_auto: another policy, with its authors' magnitudes and `cutout` besides.
 - mix: MixUp and CutMix, functions `(key, images, labels) -> (images, labels)` of a batch.
 """
 
 from mollax.augment.augmix import augmix, augmix_pair
 from mollax.augment.auto import auto_augment
+from mollax.augment.cutout import cutout
+from mollax.augment.fast_auto import fast_auto_augment
 from mollax.augment.geometric import flip_crop_rotate, random_crop, random_flip, random_rotation
-from mollax.augment.mix import cutmix, mixup
+from mollax.augment.mix import cutmix, mixup, neighbors
 from mollax.augment.operations import (
     auto_contrast,
     brightness,
@@ -38,11 +41,14 @@ __all__ = [
     "color",
     "contrast",
     "cutmix",
+    "cutout",
     "equalize",
+    "fast_auto_augment",
     "flip_crop_rotate",
     "geometric_matrix",
     "invert",
     "mixup",
+    "neighbors",
     "posterize",
     "rand_augment",
     "random_crop",

@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mollax import checks
 from mollax.augment import operations, warps
+from mollax.augment.cutout import cutout
 from mollax.image.warp import METHODS, affine_warp
 
 # Magnitudes run from the first to the second number; None for operations that have none.
@@ -83,33 +84,41 @@ def apply(
     *,
     names: tuple[str, ...],
     interpolation: str = "nearest",
+    centers: Float[Array, "d 2"] | None = None,
 ) -> Float[Array, "h w c"]:
     """Applies names[indices[0]] with magnitudes[0], then the next, to one image.
 
     Magnitudes are signed and in each operation's unit: slopes, pixels, degrees, bits, thresholds in [0, 1], and
-    factors less 1. Under `vmap` each image takes its own; see the module's text for what that costs.
+    factors less 1. "cutout" may be among the names if there are `centers`. Under `vmap` each image takes its own; see
+    the module's text for what that costs.
 
     Raises: ValueError for an unknown name or interpolation or a wrong shape, TypeError for an integer image.
     """
     operations.require_image(image)
     checks.one_of("interpolation", interpolation, METHODS)
+    known = operations.OPERATIONS if centers is None else (*operations.OPERATIONS, "cutout")
     for name in names:
-        checks.one_of("operation", name, operations.OPERATIONS)
-    return _by_device(functools.partial(_chain, names=names, interpolation=interpolation))(image, indices, magnitudes)
+        checks.one_of("operation", name, known)
+    drawn = (indices, magnitudes) if centers is None else (indices, magnitudes, centers)
+    return _by_device(functools.partial(_chain, names=names, interpolation=interpolation))(image, *drawn)
 
 
-def _chain(
-    image: jax.Array, indices: jax.Array, magnitudes: jax.Array, *, names: tuple[str, ...], interpolation: str
-) -> jax.Array:
+def _chain(image: jax.Array, *drawn: jax.Array, names: tuple[str, ...], interpolation: str) -> jax.Array:
     step = functools.partial(_apply, names=names, interpolation=interpolation)
-    if len(indices) == 1:
-        return step(image, indices[0], magnitudes[0])
+    if len(drawn[0]) == 1:
+        return step(image, *(values[0] for values in drawn))
     # Scanned: all operations are compiled once, not once for every place in the chain.
-    return jax.lax.scan(lambda x, drawn: (step(x, *drawn), None), image, (indices, magnitudes))[0]
+    return jax.lax.scan(lambda x, one: (step(x, *one), None), image, drawn)[0]
 
 
 def _apply(
-    image: jax.Array, index: jax.Array, magnitude: jax.Array, *, names: tuple[str, ...], interpolation: str
+    image: jax.Array,
+    index: jax.Array,
+    magnitude: jax.Array,
+    center: jax.Array | None = None,
+    *,
+    names: tuple[str, ...],
+    interpolation: str,
 ) -> jax.Array:
     """One operation; the geometric ones share a branch, since a warp is a warp."""
     moves = [name for name in names if name in warps.GEOMETRIC]
@@ -130,6 +139,9 @@ def _apply(
     branches = [keep, *([warp] if moves else []), *map(recolor, colors)]
     places = {"identity": 0, **dict.fromkeys(moves, 1)}
     places |= {name: len(branches) - len(colors) + i for i, name in enumerate(colors)}
+    if center is not None:
+        places["cutout"] = len(branches)
+        branches.append(lambda: cutout(image, magnitude, center=center))
     return jax.lax.switch(jnp.asarray(np.array([places[name] for name in names]))[index], branches)
 
 

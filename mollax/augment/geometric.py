@@ -28,7 +28,10 @@ _PAD_MODES: dict[str, Literal["constant", "edge", "reflect"]] = {
 
 
 def random_flip(key: PRNGKeyArray, image: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
-    """Mirrors left and right with probability 1/2."""
+    """Mirrors left and right with probability 1/2.
+
+    Raises: ValueError for a wrong rank, TypeError for an integer image.
+    """
     require_float_image("image", image)
     return _flip(image, jax.random.uniform(key))
 
@@ -41,7 +44,8 @@ def random_crop(
     `pad` defaults to an eighth of the shorter side, rounded down (4 for 32 pixels, 8 for 64); 0 changes
     nothing. `padding` continues the image as in `mollax.image.warp`. Exact: no interpolation.
 
-    Raises: ValueError for a `pad` below 0 or above the shorter side, or an unknown `padding`.
+    Raises: ValueError for a `pad` below 0 or above the shorter side, an unknown `padding` or a wrong rank; TypeError
+    for an integer image.
     """
     require_float_image("image", image)
     checks.one_of("padding", padding, PADDINGS)
@@ -59,7 +63,8 @@ def random_rotation(
 ) -> Float[Array, "h w c"]:
     """Rotates about the centre by an angle uniform in [-degrees, degrees], the same in pixels on any aspect.
 
-    Raises: ValueError for degrees outside [0, 180], an unknown `interpolation` or `padding`.
+    Raises: ValueError for degrees outside [0, 180], an unknown `interpolation` or `padding` or a wrong rank; TypeError
+    for an integer image.
     """
     require_float_image("image", image)
     _check_rotation(degrees, interpolation, padding)

@@ -57,16 +57,11 @@ def equalize(image: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
     Raises: ValueError for a wrong shape, TypeError for an integer image.
     """
     require_image(image)
-    height, width, channels = image.shape
-    levels = jnp.moveaxis(_levels(image).reshape(-1, channels), -1, 0)
-    counts = _histogram(levels)
-    brightest = jnp.sum(levels == jnp.max(levels, axis=1, keepdims=True), axis=1, keepdims=True, dtype=jnp.int32)
-    step = (height * width - brightest) // 255
-    below = jnp.cumsum(counts, axis=1) - counts
-    spread = jnp.minimum((step // 2 + below) // jnp.maximum(step, 1), 255)
-    table = jnp.where(step > 0, spread, jnp.arange(256, dtype=jnp.int32)[None])
-    result = jnp.take_along_axis(table, levels, axis=1, mode="promise_in_bounds")
-    return jnp.moveaxis(result, 0, -1).reshape(image.shape).astype(image.dtype) / 255
+    levels = _levels(image)
+    # A loop over channels: XLA:CPU would work out the new level again for every pixel that looks it up.
+    table = jax.lax.map(_spread, _histogram(levels))
+    place = levels + 256 * jnp.arange(image.shape[-1], dtype=jnp.int32)[None, None]
+    return table.reshape(-1).at[place].get(mode="promise_in_bounds").astype(image.dtype) / 255
 
 
 def invert(image: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
@@ -167,22 +162,33 @@ def _levels(image: Float[Array, "h w c"]) -> Int[Array, "h w c"]:
     return jnp.round(jnp.clip(image, 0, 1) * 255).astype(jnp.int32)
 
 
-def _histogram(levels: Int[Array, "c n"]) -> Int[Array, "c 256"]:
+def _spread(counts: Int[Array, " 256"]) -> Int[Array, " 256"]:
+    """What `equalize` turns each level into, given how often each occurs."""
+    level = jnp.arange(256, dtype=jnp.int32)
+    brightest = counts[jnp.max(jnp.where(counts > 0, level, 0))]
+    step = (jnp.sum(counts) - brightest) // 255
+    below = jnp.cumsum(counts) - counts
+    return jnp.where(step > 0, jnp.minimum((step // 2 + below) // jnp.maximum(step, 1), 255), level)
+
+
+def _histogram(levels: Int[Array, "h w c"]) -> Int[Array, "c 256"]:
     """How often each of 256 levels occurs in each channel."""
     # A CPU counts one by one, seven times faster than it multiplies; elsewhere increments would wait for each other.
     return jax.lax.platform_dependent(levels, cpu=_count_by_scatter, default=_count_by_product)
 
 
-def _count_by_scatter(levels: Int[Array, "c n"]) -> Int[Array, "c 256"]:
-    channels = len(levels)
-    return jnp.zeros((channels, 256), jnp.int32).at[jnp.arange(channels)[:, None], levels].add(1)
+def _count_by_scatter(levels: Int[Array, "h w c"]) -> Int[Array, "c 256"]:
+    channels = levels.shape[-1]
+    place = levels + 256 * jnp.arange(channels, dtype=jnp.int32)[None, None]
+    return jnp.zeros(256 * channels, jnp.int32).at[place.reshape(-1)].add(1).reshape(channels, 256)
 
 
-def _count_by_product(levels: Int[Array, "c n"]) -> Int[Array, "c 256"]:
+def _count_by_product(levels: Int[Array, "h w c"]) -> Int[Array, "c 256"]:
     """A product of the one-hot codes of the high and the low four bits.
 
     That is 32 rather than 256 comparisons a pixel, and exact in any precision with float32 sums (below 2^24 pixels).
     """
+    levels = jnp.moveaxis(levels.reshape(-1, levels.shape[-1]), -1, 0)
     digits = jnp.arange(16, dtype=jnp.int32)[None, :, None]
     high, low = (jnp.equal(part[:, None], digits).astype(jnp.float32) for part in (levels // 16, levels % 16))
     counts = jnp.einsum("cin,cjn->cij", high, low, preferred_element_type=jnp.float32)
