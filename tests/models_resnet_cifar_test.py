@@ -93,6 +93,17 @@ def test_strided_identity_by_hand():
     np.testing.assert_array_equal(y[..., 1:], np.zeros((1, 2, 2, 2)))
 
 
+def test_patches_are_channels_of_the_same_network(rng):
+    images = rng.normal(size=(2, 8, 12, 3)).astype(np.float32)
+    patched = np.concatenate([images[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=-1)
+    model = ResNetCifar(classes=5, planes=4, patch=2)
+    variables = drawn(ResNetCifar(classes=5, planes=4), rng, 4, 6, 12)
+    expected = ResNetCifar(classes=5, planes=4).apply(variables, jnp.asarray(patched), train=False)
+    np.testing.assert_allclose(model.apply(variables, jnp.asarray(images), train=False), expected, atol=1e-5)
+    with pytest.raises(ValueError, match="multiples of patch, 2; got 9 x 8"):
+        model.apply(variables, jnp.zeros((1, 9, 8, 3)), train=False)
+
+
 def test_bad_arguments_are_named():
     for depth in (9, 2):
         with pytest.raises(ValueError, match=f"depth must be 6n \\+ 2 with n >= 1, such as 8.*got {depth}"):

@@ -52,17 +52,26 @@ class ResidualBlock(nn.Module):
         return nn.relu(x + y)
 
 
+def patches_to_channels(x: Float[Array, "n h w c"], side: int) -> Float[Array, "n h2 w2 d"]:
+    """Each patch of side x side pixels as one position with side^2 c channels: row by row, colors innermost."""
+    n, height, width, channels = x.shape
+    x = x.reshape(n, height // side, side, width // side, side, channels).swapaxes(2, 3)
+    return x.reshape(n, height // side, width // side, side * side * channels)
+
+
 class ResNetTrunk(nn.Module):
     """Conv-BN-ReLU stem and three stages of n blocks with planes, 2 planes and 4 planes."""
 
     blocks: int
     planes: int
     shortcut: str
+    patch: int
     dtype: DTypeLike
     axis_name: str | None
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n h2 w2 d"]:
+        x = patches_to_channels(x, self.patch)
         x = conv(self.planes, dtype=self.dtype, name="stem")(x)
         x = batch_norm(x, train=train, dtype=self.dtype, axis_name=self.axis_name, name="stem_norm")
         x = nn.relu(x)
@@ -90,15 +99,19 @@ class ResNetCifar(Classifier):
       planes: width of the first stage.
       shortcut: where shapes change, "identity" (every second position, zero channels appended; option A) or
         "projection" (1x1 convolution and batch norm; option B).
+      patch: side of the patches that become channels before the stem; 1 leaves pixels alone. 2 makes ResNet-8 3.5 times
+        as fast on a CPU, for experiments of many runs; it is not part of the paper's network.
     """
 
     depth: int = 8
     planes: int = 16
     shortcut: str = "identity"
+    patch: int = 1
 
     def __post_init__(self) -> None:
         positive_int("depth", self.depth)
         positive_int("planes", self.planes)
+        positive_int("patch", self.patch)
         one_of("shortcut", self.shortcut, SHORTCUTS)
         if self.depth < 8 or (self.depth - 2) % 6:
             raise ValueError(f"depth must be 6n + 2 with n >= 1, such as 8, 14 or 20; got {self.depth}.")
@@ -106,8 +119,15 @@ class ResNetCifar(Classifier):
 
     def make_trunk(self) -> nn.Module:
         """See `ResNetTrunk`."""
-        return ResNetTrunk((self.depth - 2) // 6, self.planes, self.shortcut, self.dtype, self.axis_name)
+        return ResNetTrunk((self.depth - 2) // 6, self.planes, self.shortcut, self.patch, self.dtype, self.axis_name)
 
     def minimum_side(self) -> int:
-        """4: one position is left of it in the third stage."""
-        return 4
+        """4 patches: one position is left of them in the third stage."""
+        return 4 * self.patch
+
+    def _check(self, images: Array) -> None:
+        super()._check(images)
+        if images.shape[1] % self.patch or images.shape[2] % self.patch:
+            raise ValueError(
+                f"Sides of images must be multiples of patch, {self.patch}; got {images.shape[1]} x {images.shape[2]}."
+            )
