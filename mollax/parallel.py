@@ -21,7 +21,29 @@ FAST_CPU_CONVOLUTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 _EXTRA_LEAF = np.int32(0)
 
 
-def parallelize(function: Callable, *, donate: bool = False) -> Callable:
+class Parallel:
+    """A function on all devices, made by `parallelize`; compiled at its first call of each shape, or before."""
+
+    def __init__(self, mapped: Any) -> None:
+        self._mapped = mapped
+        self._compiled: dict[Any, Callable] = {}
+
+    def __call__(self, shared: PyTree, per_device: PyTree, data: PyTree) -> PyTree:
+        program = self.compile(shared, per_device, data)
+        # A compiled function takes arrays of the whole run, not of this process.
+        return program(shared, _place(per_device, jax.sharding.PartitionSpec(AXIS)), (data, _EXTRA_LEAF))
+
+    def compile(self, shared: PyTree, per_device: PyTree, data: PyTree) -> Callable:
+        """The program for arguments of these shapes; values play no part. A thread may compile for a later call."""
+        arguments = (shared, per_device, (data, _EXTRA_LEAF))
+        leaves, structure = jax.tree.flatten(arguments)
+        signature = (structure, *((leaf.shape, jnp.result_type(leaf)) for leaf in leaves))
+        if signature not in self._compiled:
+            self._compiled[signature] = _compile(self._mapped, arguments)
+        return self._compiled[signature]
+
+
+def parallelize(function: Callable, *, donate: bool = False) -> Parallel:
     """Runs function(shared, per_device, shared data) on all devices: pmap over `AXIS` with unstacked results.
 
     The first and third arguments and the results are the same on every device; leaves of the second have a leading
@@ -34,18 +56,7 @@ def parallelize(function: Callable, *, donate: bool = False) -> Callable:
         out_axes=None,
         donate_argnums=(0,) if donate else (),
     )
-    compiled: dict[Any, Callable] = {}
-
-    def call(shared: PyTree, per_device: PyTree, data: PyTree) -> PyTree:
-        arguments = (shared, per_device, (data, _EXTRA_LEAF))
-        leaves, structure = jax.tree.flatten(arguments)
-        signature = (structure, *((leaf.shape, jnp.result_type(leaf)) for leaf in leaves))
-        if signature not in compiled:
-            compiled[signature] = _compile(mapped, arguments)
-        # A compiled function takes arrays of the whole run, not of this process.
-        return compiled[signature](shared, _place(per_device, jax.sharding.PartitionSpec(AXIS)), arguments[2])
-
-    return call
+    return Parallel(mapped)
 
 
 def _compile(mapped: Any, arguments: tuple) -> Callable:

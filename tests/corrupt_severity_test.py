@@ -1,8 +1,14 @@
-"""The tables: complete, monotone where the benchmark is, and picked by size."""
+"""The tables: complete, monotone where the benchmark is, typed alike twice, and picked by size."""
 
+import importlib
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from mollax.corrupt import severity
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 def test_every_table_has_19_corruptions_of_5_severities():
@@ -13,6 +19,20 @@ def test_every_table_has_19_corruptions_of_5_severities():
         for name, rows in table.items():
             assert len(rows) == 5, name
             assert len({len(row) if isinstance(row, tuple) else 1 for row in rows}) == 1, name
+
+
+@pytest.mark.parametrize("side", severity.TABLES)
+def test_the_tables_are_those_of_the_reference(side, monkeypatch):
+    # Typed twice from the published generators, so that a slip would show.
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    typed_again = importlib.import_module("corruption_constants").TABLES
+    assert set(typed_again) == set(severity.TABLES)
+    ours, reference = severity.TABLES[side], dict(typed_again[side])
+    assert set(ours) == set(reference)
+    # The generators zoom by a half-open range; its rounding decides how many factors there are.
+    reference["zoom_blur"] = [(step, len(np.arange(1, upper, step))) for upper, step in reference["zoom_blur"]]
+    for name, rows in ours.items():
+        assert list(rows) == reference[name], name
 
 
 @pytest.mark.parametrize("side", severity.TABLES)

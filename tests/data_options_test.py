@@ -12,6 +12,7 @@ from mollax.data.dataset import LazyImages, RawData, Split
 from mollax.data.options import (
     check_labels,
     class_counts,
+    evenly_spaced,
     keep_classes,
     limit_per_class,
     limit_total,
@@ -136,11 +137,20 @@ def test_limits():
     assert class_counts(limit_per_class(split, 20, classes=3, seed=0), 3).tolist() == [20, 20, 10]
 
 
+@pytest.mark.parametrize(
+    "total, count, expected",
+    [(9, 3, [0, 4, 8]), (9, 4, [0, 2, 5, 8]), (3, 1, [0]), (3, 3, [0, 1, 2]), (3, 0, [0, 1, 2]), (3, 7, [0, 1, 2])],
+)
+def test_evenly_spaced_positions_reach_both_ends(total, count, expected):
+    assert evenly_spaced(total, count).tolist() == expected
+
+
 def test_keep_classes_by_name_and_index_relabels_in_order():
     split = make([3, 4, 5])
-    raw = RawData({"train": split}, ("cat", "dog", "eel"), notes=("before",))
+    raw = RawData({"train": split}, ("cat", "dog", "eel"), notes=("before",), class_ids=("n1", "n2", "n3"))
     kept = keep_classes(raw, ["eel", 0])
     assert kept.class_names == ("eel", "cat")
+    assert kept.class_ids == ("n3", "n1")
     assert kept.notes == ("before", "kept 2 of 3 classes: eel, cat")
     part = kept.splits["train"]
     assert class_counts(part, 2).tolist() == [5, 3]

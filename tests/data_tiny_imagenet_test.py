@@ -60,6 +60,7 @@ def test_reads_the_original_layout(top, unpack, tmp_path):
     raw = read_tiny_imagenet(path, PLAIN)
     assert list(raw.splits) == ["train", "test"]
     assert raw.class_names == ("goldfish", "crane")
+    assert raw.class_ids == ("n01", "n02")
     assert raw.splits["train"].images.shape == (4, 64, 64, 3)
     np.testing.assert_allclose(values(raw.splits["train"]), [0, 10, 20, 30], atol=1)
     np.testing.assert_array_equal(raw.splits["train"].labels, [0, 0, 1, 1])

@@ -5,9 +5,9 @@ import pytest
 
 from mollax import corrupt, metrics
 from mollax.data import Dataset, Split
-from mollax.evaluators.corrupter import Corrupter
-from mollax.evaluators.corruption import CorruptionEvaluator, aggregate, expand, relative_corruption_error
+from mollax.evaluators.corruption import CorruptionEvaluator, aggregate, expand
 from mollax.evaluators.predictor import Predictor
+from mollax.evaluators.relative import Baseline
 
 
 def row(value):
@@ -42,17 +42,6 @@ def test_means_are_of_cells_and_never_mix_the_two_sets():
     assert "mean" not in aggregate({"saturate": cells["saturate"]})
 
 
-def test_relative_error_is_a_ratio_of_sums():
-    cells = {"fog": [row(0.1 * s) for s in range(1, 6)], "snow": [row(0.2)] * 5}
-    baseline = {"fog": [row(0.6)] * 5, "snow": [row(0.1 * s) for s in range(1, 6)]}
-    ratios = relative_corruption_error(cells, baseline)
-    assert ratios == pytest.approx({"fog": 0.5, "snow": 1 / 1.5, "mean": (0.5 + 1 / 1.5) / 2})
-    with pytest.raises(ValueError, match="same corruptions; only one has snow"):
-        relative_corruption_error(cells, {"fog": baseline["fog"]})
-    with pytest.raises(ValueError, match="no error under fog"):
-        relative_corruption_error({"fog": [row(0.1)] * 5}, {"fog": [row(0.0)] * 5})
-
-
 class FirstPixel(Predictor):
     """Logits from the first pixel: right as long as it still tells the label."""
 
@@ -64,7 +53,7 @@ class FirstPixel(Predictor):
         return np.where(np.arange(4) == guess[:, None], 5.0, 0.0).astype(np.float32)
 
 
-class Shift(Corrupter):
+class Shift:
     """A corruption of severity s that spoils the first s images."""
 
     def __init__(self):
@@ -75,6 +64,12 @@ class Shift(Corrupter):
         images = np.array(split.images)
         images[:severity] = (images[:severity] + 1) % 4
         return Split(images, split.labels)
+
+    def prepare(self, split, name, severity):
+        assert (name, severity, len(split)) not in self.seen
+
+    def describe(self, split):
+        return {"source": f"{len(split)} shifted"}
 
 
 def dataset(count):
@@ -89,6 +84,7 @@ def test_every_cell_is_scored_and_the_untouched_images_too():
     evaluator = CorruptionEvaluator(FirstPixel(), corrupter, dataset(20), names=("fog", "saturate"))
     found = evaluator.run({}, progress=lambda *what: seen.append(what))
     assert found["images"] == 20
+    assert found["source"] == "20 shifted"
     assert found["clean"]["error"] == 0
     np.testing.assert_allclose([cell["error"] for cell in found["cells"]["fog"]], [s / 20 for s in range(1, 6)])
     expected = metrics.summarize(np.eye(4, dtype=np.float32) * 5, np.arange(4), classes=4, resamples=0)
@@ -96,6 +92,17 @@ def test_every_cell_is_scored_and_the_untouched_images_too():
     assert corrupter.seen == [(name, s, 20) for name in ("fog", "saturate") for s in range(1, 6)]
     assert seen[0] == ("fog 1", 1, 10)
     assert seen[-1] == ("saturate 5", 10, 10)
+
+
+def test_errors_are_divided_by_the_baselines():
+    baseline = Baseline("before", {"fog": 0.3, "saturate": 0.1})
+    options = {"names": ("fog", "saturate"), "baseline": baseline}
+    found = CorruptionEvaluator(FirstPixel(), Shift(), dataset(20), **options).run({})
+    # 3 of 20 are spoilt on average; the mean is of test corruptions alone.
+    assert found["relative"] == {
+        "baseline": "before",
+        **{k: pytest.approx(v) for k, v in (("fog", 0.5), ("saturate", 1.5), ("mean", 0.5))},
+    }
 
 
 def test_a_part_of_the_test_set_is_spread_over_it():

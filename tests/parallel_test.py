@@ -24,6 +24,14 @@ def test_results_are_unstacked_and_programs_are_reused_by_shape():
         assert float(result) == 10 + 2 * x.sum()
 
 
+def test_a_program_may_be_compiled_before_it_is_called(monkeypatch):
+    call = parallel.parallelize(total)
+    x = np.ones((jax.device_count(), 2), np.float32)
+    call.compile(np.float32(0), {"x": np.zeros_like(x)}, np.float32(0))
+    monkeypatch.setattr(parallel, "_compile", lambda *_: pytest.fail("compiled again"))
+    assert float(call(np.float32(1), {"x": x}, np.float32(3))) == 1 + 3 * x.size
+
+
 @pytest.mark.parametrize("data", [(), np.float32(2)])
 @pytest.mark.parametrize("names", ["a", "ab", "abc"])
 def test_every_leaf_is_split_however_many_there_are(names, data):

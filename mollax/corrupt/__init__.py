@@ -6,6 +6,7 @@ mix them with `EXTRA_NAMES`.
 """
 
 from mollax.corrupt.severity import EXTRA_NAMES, GROUPS, NAMES, SEVERITIES, constants, nearest_table
+from mollax.corrupt.spectrum import dct_change, overlap
 from mollax.corrupt.suite import RANDOM_NAMES, corrupt, corrupt_batch
 
 __all__ = [
@@ -17,5 +18,7 @@ __all__ = [
     "constants",
     "corrupt",
     "corrupt_batch",
+    "dct_change",
     "nearest_table",
+    "overlap",
 ]

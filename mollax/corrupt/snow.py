@@ -78,7 +78,7 @@ def _stored(layer: Float[Array, "h w 1"]) -> Float[Array, "h w 1"]:
 
     XLA:CPU would fuse the sum over a motion into every place that reads the layer, so do it once for each channel
     and for each of the two copies; a product it stores first. Ten times faster at 64 pixels than without (an
-    `optimization_barrier` does not help).
+    `optimization_barrier` does not help), three times faster than the same product over rows.
     """
-    identity = np.eye(layer.shape[0], dtype=np.float32)
-    return jnp.einsum("gh,hwc->gwc", identity, layer, precision="highest")
+    identity = np.eye(layer.shape[1], dtype=np.float32)
+    return jnp.dot(layer[..., 0], identity, precision="highest")[..., None]

@@ -5,7 +5,20 @@ int32 in [0, classes). `load` gives three disjoint splits and records in `Datase
 the data. Nothing is ever downloaded.
 """
 
+from mollax.data.corrupted import CorruptedArrays, CorruptedFolders, read_corrupted
 from mollax.data.dataset import Dataset, LazyImages, RawData, ReadOptions, Skip, Split
 from mollax.data.load import describe, load
 
-__all__ = ["Dataset", "LazyImages", "RawData", "ReadOptions", "Skip", "Split", "describe", "load"]
+__all__ = [
+    "CorruptedArrays",
+    "CorruptedFolders",
+    "Dataset",
+    "LazyImages",
+    "RawData",
+    "ReadOptions",
+    "Skip",
+    "Split",
+    "describe",
+    "load",
+    "read_corrupted",
+]

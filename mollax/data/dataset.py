@@ -86,12 +86,16 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class RawData:
-    """What a reader found: the splits that exist ("train", "validation", "test"), before any option is applied."""
+    """What a reader found: the splits that exist ("train", "validation", "test"), before any option is applied.
+
+    `class_ids` as in `Dataset`.
+    """
 
     splits: dict[str, Split]
     class_names: tuple[str, ...]
     skipped: tuple[Skip, ...] = ()
     notes: tuple[str, ...] = ()
+    class_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ class Dataset:
       class_names: one name per label.
       skipped: inputs left out, each with its reason.
       notes: every change made on the way ("12 gray images repeated to RGB"), to be printed and reported.
+      class_ids: the WordNet id of each class, by which folders of other sets name it; empty where there are none.
     """
 
     name: str
@@ -113,6 +118,7 @@ class Dataset:
     class_names: tuple[str, ...]
     skipped: tuple[Skip, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    class_ids: tuple[str, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -207,6 +207,7 @@ def load(
         class_names=raw.class_names,
         skipped=raw.skipped,
         notes=(*raw.notes, *cut, *shared, *missing),
+        class_ids=raw.class_ids,
     )
 
 

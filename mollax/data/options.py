@@ -43,6 +43,11 @@ def take(split: Split, positions: Int[np.ndarray, " m"]) -> Split:
     return Split(LazyImages(taken, (len(positions), *images.shape[1:])), split.labels[positions])
 
 
+def evenly_spaced(total: int, count: int) -> Int[np.ndarray, " m"]:
+    """Positions of `count` of `total` images, spread over all of them; every position if `count` is 0 or too large."""
+    return np.linspace(0, total - 1, count).astype(np.int64) if 0 < count < total else np.arange(total)
+
+
 def check_labels(labels: Int32[np.ndarray, " n"], classes: int, *, name: str) -> None:
     """Raises ValueError at the first label that is not in [0, classes); `name` says where it was."""
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
@@ -141,7 +146,8 @@ def keep_classes(raw: RawData, classes: Sequence[str | int]) -> RawData:
         splits[name] = replace(part, labels=new_label[part.labels])
     names = tuple(raw.class_names[k] for k in kept)
     note = f"kept {len(kept)} of {len(raw.class_names)} classes: {', '.join(names)}"
-    return RawData(splits, names, raw.skipped, (*raw.notes, note))
+    ids = tuple(raw.class_ids[k] for k in kept) if raw.class_ids else ()
+    return RawData(splits, names, raw.skipped, (*raw.notes, note), ids)
 
 
 def long_tail_sizes(counts: Int[np.ndarray, " k"], rho: float) -> Int[np.ndarray, " k"]:

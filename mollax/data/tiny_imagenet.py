@@ -182,4 +182,4 @@ def read_tiny_imagenet(path: Path, options: ReadOptions) -> RawData:
     options = replace(options, channels=options.channels or 3)
     splits, skipped, converted = decode_splits(tiny.files, tiny.records, options, tiny.class_names)
     shared = duplicate_notes(tiny.files, tiny.records)
-    return RawData(splits, tiny.class_names, skipped, (*tiny.notes, *converted, *shared))
+    return RawData(splits, tiny.class_names, skipped, (*tiny.notes, *converted, *shared), tiny.wnids)

@@ -1,21 +1,34 @@
 """Evaluators: `run(state)` returns plain numbers for results.json; each is built once from a predictor and data."""
 
 from mollax.evaluators.classification import ClassificationEvaluator
-from mollax.evaluators.corrupter import Corrupter
-from mollax.evaluators.corruption import CorruptionEvaluator, relative_corruption_error
+from mollax.evaluators.corrupter import CorruptedImages, Corrupter, compiled_ahead, content_hash
+from mollax.evaluators.corruption import CorruptionEvaluator, expand
 from mollax.evaluators.predictor import Predictor, stack
+from mollax.evaluators.published import PublishedCorruptions
+from mollax.evaluators.relative import Baseline, read_baseline, relative_corruption_error
+from mollax.evaluators.spectrum import corruption_spectra, image_spectrum, mollification_spectra
 from mollax.evaluators.stress import KINDS, create_stress, create_stresses, describe, parse
 
 __all__ = [
     "KINDS",
+    "Baseline",
     "ClassificationEvaluator",
+    "CorruptedImages",
     "Corrupter",
     "CorruptionEvaluator",
     "Predictor",
+    "PublishedCorruptions",
+    "compiled_ahead",
+    "content_hash",
+    "corruption_spectra",
     "create_stress",
     "create_stresses",
     "describe",
+    "expand",
+    "image_spectrum",
+    "mollification_spectra",
     "parse",
+    "read_baseline",
     "relative_corruption_error",
     "stack",
 ]

@@ -9,15 +9,19 @@ import numpy as np
 
 from mollax import checks, corrupt, metrics
 from mollax.data import Dataset, Split
-from mollax.evaluators.corrupter import Corrupter
+from mollax.data.options import evenly_spaced
+from mollax.evaluators.corrupter import CorruptedImages, compiled_ahead
 from mollax.evaluators.predictor import Predictor, stack
+from mollax.evaluators.relative import Baseline, relative_corruption_error
 
 METRICS = ("error", "nll", "ece")
 PyTree = Any
 
 
-def expand(words: Sequence[str]) -> tuple[str, ...]:
+def expand(words: Sequence[str], *, option: str = "eval.corruptions") -> tuple[str, ...]:
     """Names of corruptions: "test" stands for the 15 of the benchmark, "extra" for the 4 held out for validation.
+
+    `option` is what a message calls the words.
 
     Raises:
       ValueError: for an unknown name.
@@ -25,7 +29,7 @@ def expand(words: Sequence[str]) -> tuple[str, ...]:
     known = {"test": corrupt.NAMES, "extra": corrupt.EXTRA_NAMES}
     names: list[str] = []
     for word in words:
-        checks.one_of("eval.corruptions", word, (*known, *corrupt.NAMES, *corrupt.EXTRA_NAMES))
+        checks.one_of(option, word, (*known, *corrupt.NAMES, *corrupt.EXTRA_NAMES))
         names += [name for name in known.get(word, (word,)) if name not in names]
     return tuple(names)
 
@@ -36,35 +40,44 @@ class CorruptionEvaluator:
     def __init__(
         self,
         predictor: Predictor,
-        corrupter: Corrupter,
+        corrupted: CorruptedImages,
         dataset: Dataset,
         *,
         names: Sequence[str],
         images: int = 0,
         bins: int = 15,
+        baseline: Baseline | None = None,
     ) -> None:
         """`images` is how many test images are corrupted, spread evenly over the set; 0 takes all."""
-        self._predictor, self._corrupter, self._bins = predictor, corrupter, bins
+        self._predictor, self._corrupted, self._bins, self._baseline = predictor, corrupted, bins, baseline
         self._names, self._classes = expand(names), len(dataset.class_names)
         test, count = dataset.test, checks.positive_int("eval.corrupted_images", images, minimum=0)
-        if 0 < count < len(test):
-            chosen = np.linspace(0, len(test) - 1, count).astype(np.int64)
-            test = Split(stack(test, chosen), test.labels[chosen])
-        self._test = test
+        chosen = evenly_spaced(len(test), count)
+        self._test = Split(stack(test, chosen), test.labels[chosen]) if len(chosen) < len(test) else test
 
     def run(self, variables: PyTree, *, progress: Callable[[str, int, int], None] | None = None) -> dict[str, Any]:
-        """The block "corruptions" of results.json: "images" (a count), "clean" (untouched), "cells", `aggregate`."""
-        cells: dict[str, list[dict[str, float]]] = {}
-        total, done = len(self._names) * len(corrupt.SEVERITIES), 0
-        clean = self._score(variables, self._test)
-        for name in self._names:
-            cells[name] = []
-            for severity in corrupt.SEVERITIES:
-                cells[name].append(self._score(variables, self._corrupter.split(self._test, name, severity)))
-                done += 1
-                if progress is not None:
-                    progress(f"{name} {severity}", done, total)
-        return {"images": len(self._test), "clean": clean, "cells": cells, **aggregate(cells)}
+        """The block "corruptions" of results.json.
+
+        Its keys are "images" (corrupted ones in each cell), "source" (where they come from) and perhaps a "note" on
+        it, "clean" (test images untouched), "cells", those of `aggregate`, and with a baseline "relative": its
+        "baseline" by name and `relative_corruption_error`.
+        """
+        cells: dict[str, list[dict[str, float]]] = {name: [] for name in self._names}
+        order = [(name, severity) for name in self._names for severity in corrupt.SEVERITIES]
+        clean, images = self._score(variables, self._test), 0
+        for done, (name, severity) in enumerate(compiled_ahead(self._corrupted, self._test, order), 1):
+            split = self._corrupted.split(self._test, name, severity)
+            images = len(split)
+            cells[name].append(self._score(variables, split))
+            if progress is not None:
+                progress(f"{name} {severity}", done, len(order))
+        where = self._corrupted.describe(self._test)
+        found = {"images": images, **where, "clean": clean, "cells": cells, **aggregate(cells)}
+        if self._baseline is not None:
+            errors = {name: row["error"] for name, row in found["corruptions"].items()}
+            ratios = relative_corruption_error(errors, self._baseline.errors)
+            found["relative"] = {"baseline": self._baseline.name, **ratios}
+        return found
 
     def _score(self, variables: PyTree, split: Split) -> dict[str, float]:
         logits = self._predictor.logits(variables, split)
@@ -106,27 +119,3 @@ def aggregate(cells: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, A
     if extra:
         found["extra_mean"] = _mean(by_name[name] for name in extra)
     return found
-
-
-def relative_corruption_error(
-    cells: Mapping[str, Sequence[Mapping[str, float]]], baseline: Mapping[str, Sequence[Mapping[str, float]]]
-) -> dict[str, float]:
-    """Error of each corruption, summed over severities, over a baseline run's, and "mean", the mean of the ratios.
-
-    With AlexNet on ImageNet-C as baseline this is the mCE of Hendrycks and Dietterich; with any other it is not
-    comparable with published mCE.
-
-    Raises:
-      ValueError: if the two runs do not have the same corruptions, or the baseline makes no error on one.
-    """
-    if set(cells) != set(baseline):
-        raise ValueError(
-            f"Both runs need the same corruptions; only one has {', '.join(sorted(set(cells) ^ set(baseline)))}."
-        )
-    ratios = {}
-    for name, rows in cells.items():
-        errors = sum(row["error"] for row in baseline[name])
-        if errors == 0:
-            raise ValueError(f"The baseline makes no error under {name}, so that nothing can be relative to it.")
-        ratios[name] = sum(row["error"] for row in rows) / errors
-    return {**ratios, "mean": float(np.mean(list(ratios.values())))}

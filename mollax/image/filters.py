@@ -50,8 +50,10 @@ def gaussian_blur(
     across = jnp.asarray(gaussian_matrix(width, sigma, truncate=truncate, mode=mode), image.dtype)
     # Two small products instead of 2 (2 r + 1) shifted sums: as fast at sigma 1, ten times faster at 4
     # (32x32, CPU). Full precision: the default of an accelerator would round pixels to 8 bits of mantissa.
-    rows = jnp.einsum("gh,hwc->gwc", down, image, precision="highest")
-    return jnp.einsum("vw,gwc->gvc", across, rows, precision="highest")
+    # Channels first, or XLA:CPU transposes the image as it computes it: noise one value at a time, six times slower.
+    planes = jnp.einsum("chw,gh->cwg", jnp.moveaxis(image, -1, 0), down, precision="highest")
+    planes = jnp.einsum("cwg,vw->cgv", planes, across, precision="highest")
+    return jnp.moveaxis(planes, 0, -1)
 
 
 def gaussian_matrix(
