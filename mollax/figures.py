@@ -1,6 +1,6 @@
 """The command that draws the method: schedules, degraded images, label densities, the PNG curve (docs/METHOD.md).
 
-python -m mollax.figures --out=FOLDER [--images=PATH --reader=tiny_imagenet]
+python -m mollax.figures --out=FOLDER [--images=PATH --reader=tiny_imagenet] [--corruptions]
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +20,13 @@ from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mollax import data, evaluators, experiment, mollify
+from mollax import corrupt, data, evaluators, experiment, mollify
 from mollax.data import Dataset
 from mollax.image import standardize, unstandardize
+from mollax.logbook import write_json
 from mollax.mollify.compression import TINY_IMAGENET_PNG_LOSS
-from mollax.report import method_plots
+from mollax.progress import Terminal
+from mollax.report import method_plots, spectrum_plots
 
 _OUT = flags.DEFINE_string("out", None, "Folder for the pictures; created where missing.")
 _IMAGES = flags.DEFINE_string("images", "", "File or folder of images; empty for scikit-learn's digits.")
@@ -31,6 +34,10 @@ _READER = flags.DEFINE_string("reader", "folder", "How to read --images: folder,
 _SIZE = flags.DEFINE_integer("image_size", 0, "Side in pixels that --images are cropped to; 0 keeps the stored size.")
 _PICTURES = flags.DEFINE_list("pictures", ["0", "1"], "Which test images the strips show, counted from 0.")
 _PNG_CURVE = flags.DEFINE_string("png_curve", "", "JSON file with a measured PNG curve; empty measures it on --images.")
+_CORRUPTIONS = flags.DEFINE_boolean(
+    "corruptions", False, "Also draw every corruption and what it does to the cosine spectrum (minutes)."
+)
+_CORRUPTED = flags.DEFINE_integer("corrupted_images", 200, "How many test images --corruptions measures; 0 for all.", 0)
 _FORMATS = flags.DEFINE_list("formats", ["png", "svg"], "What to write.")
 _DPI = flags.DEFINE_integer("dpi", 110, "Dots per inch of PNG files; figures are up to 10 inches wide.", lower_bound=20)
 _COLORS = flags.DEFINE_integer(
@@ -42,6 +49,10 @@ POWERS = (0.5, 1.0, 2.0)  # k of eq 12 and 13
 BETAS = ((1.0, 2.0), (1.0, 4.0), (1.0, 9.0), (2.0, 2.0))  # of the temperature; the first is the paper's
 PNG_IMAGES = 200  # measured where no curve is given
 PNG_WIDTH = 16  # below it PNG files are mostly headers
+SEVERITY = 3  # of the corrupted picture
+REFERENCE_T = 0.3  # temperature of the training's noise and blur beside it
+BANDS = 8  # of frequencies in dct_change.json
+DIGITS = 5  # decimals there
 GAMMA = 0.5  # label share lost in the simplex picture
 SEED = 0  # of the noise
 
@@ -130,6 +141,86 @@ def _stored_curve(path: Path) -> Figure:
     return method_plots.png_curve(t, mean, sd, source=str(stored.get("images", "")))
 
 
+def groups() -> dict[str, tuple[str, ...]]:
+    """The four groups of test corruptions, each with its held-out one at the end."""
+    extra = dict(zip(corrupt.GROUPS, corrupt.EXTRA_NAMES, strict=True))
+    return {group: (*names, extra[group]) for group, names in corrupt.GROUPS.items()}
+
+
+def corruption_pictures(
+    image: UInt8[np.ndarray, "h w c"], *, mean: Float[np.ndarray, " c"], std: Float[np.ndarray, " c"]
+) -> Figure:
+    """One picture under all 19 corruptions at the middle severity, beside the training's noise and blur (fig 11a).
+
+    Args:
+      image: the picture.
+      mean, std: per channel, of the set it comes from, in [0, 1].
+    """
+    key, pixels = jax.random.key(SEED), jnp.asarray(image, jnp.float32) / 255.0
+    shown = {
+        name: np.asarray(corrupt.corrupt(key, pixels, name, SEVERITY)) for names in groups().values() for name in names
+    }
+    center, spread = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
+    standard, t = standardize(pixels, center, spread), jnp.float32(REFERENCE_T)
+    noisy = unstandardize(mollify.noise(key, standard, t), center, spread)
+    blurred = unstandardize(mollify.blur(standard, mollify.blur_scale(t, image.shape[1])), center, spread)
+    column = {
+        "untouched": np.asarray(pixels),
+        f"training noise, t = {REFERENCE_T:g}": np.asarray(noisy),
+        f"training blur, t = {REFERENCE_T:g}": np.asarray(blurred),
+    }
+    return spectrum_plots.corruption_grid(shown, groups(), first_column=column)
+
+
+def dct_change(
+    dataset: Dataset, count: int = 200, *, progress: Callable[[str, int, int], None] | None = None
+) -> tuple[Figure, dict[str, Any]]:
+    """What corruptions, training noise and training blur do to the cosine spectrum (eq 16, fig 11b).
+
+    Args:
+      dataset: its test images are corrupted, at all severities; statistics for the noise are of its training images.
+      count: how many, spread evenly; 0 for all.
+      progress: called with what was done, how many of the 95 changes, and of how many.
+
+    Returns:
+      The figure and what dct_change.json holds: for each corruption the mean change of a coefficient (pixels in
+      [0, 1]), the same in `BANDS` bands from low to high frequency, and its overlap with the training's noise and blur.
+    """
+    total = len(dataset.test)
+    count = min(count, total) or total
+    images = evaluators.stack(dataset.test, np.linspace(0, total - 1, count).astype(np.int64))
+    mean, std = experiment.channel_statistics(dataset.train)
+    training = evaluators.mollification_spectra(images, mean=mean, std=std)
+    spectra = evaluators.corruption_spectra(images, progress=progress)
+    alike = {
+        name: {role: corrupt.overlap(found, training[role]) for role in training} for name, found in spectra.items()
+    }
+    notes = {name: f"noise {100 * on['noise']:.0f} %, blur {100 * on['blur']:.0f} %" for name, on in alike.items()}
+    column = {
+        "training noise": training["noise"],
+        "training blur": training["blur"],
+        "images": evaluators.image_spectrum(images),
+    }
+    figure = spectrum_plots.spectrum_grid(spectra, groups(), first_column=column, notes=notes)
+    numbers = {
+        "images": f"{count} test images of {dataset.name}",
+        "image_shape": list(dataset.image_shape),
+        "severities": list(corrupt.SEVERITIES),
+        "training": {role: _summary(found) for role, found in training.items()},
+        "corruptions": {name: {**_summary(found), "overlap": alike[name]} for name, found in spectra.items()},
+    }
+    return figure, numbers
+
+
+def _summary(spectrum: Float[np.ndarray, "h w"]) -> dict[str, Any]:
+    """Mean of a spectrum over all frequencies and over bands of equal width in (m / h, n / w) from the origin."""
+    down, across = (np.arange(side) / side for side in spectrum.shape)
+    radius = np.hypot(down[:, None], across[None, :]) / np.sqrt(2)
+    band = np.minimum((BANDS * radius).astype(int), BANDS - 1)
+    means = [round(float(spectrum[band == i].mean()), DIGITS) if (band == i).any() else None for i in range(BANDS)]
+    return {"mean": round(float(spectrum.mean()), DIGITS), "bands": means}
+
+
 def load(path: str, reader: str, *, image_size: int = 0) -> Dataset:
     """Images as RGB from `path`, or the digits where it is empty; the arguments are flags of the command."""
     if not path:
@@ -200,7 +291,21 @@ def main(arguments: Sequence[str]) -> None:
             raise ValueError("give --out=FOLDER, and every other setting as --name=value; see --help.")
         dataset = load(_IMAGES.value, _READER.value, image_size=_SIZE.value)
         figures = draw(dataset, pictures=_PICTURES.value, curve=_PNG_CURVE.value)
+        numbers: dict[str, Any] = {}
+        if _CORRUPTIONS.value:
+            mean, std = experiment.channel_statistics(dataset.train)
+            picture = choose(dataset, _PICTURES.value)[0]
+            figures["corruptions"] = corruption_pictures(picture, mean=mean, std=std)
+            with Terminal() as terminal:
+
+                def show(name: str, done: int, total: int) -> None:
+                    terminal.show("corruptions", done, total, name)
+
+                figures["dct_change"], numbers = dct_change(dataset, _CORRUPTED.value, progress=show)
         files = save(figures, Path(_OUT.value), formats=_FORMATS.value, dpi=_DPI.value, colors=_COLORS.value)
+        if numbers:
+            files.append(Path(_OUT.value) / "dct_change.json")
+            write_json(files[-1], numbers)
     except (ValueError, OSError) as error:
         print(f"mollax.figures: {error}", file=sys.stderr)
         sys.exit(2)

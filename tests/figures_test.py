@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 
 from mollax import data, figures, mollify
 from mollax.data import Dataset
+from mollax.evaluators import spectrum
 from mollax.image import standardize, unstandardize
 
 ROOT = Path(__file__).parents[1]
@@ -98,6 +100,41 @@ def test_pictures_are_numbers_of_test_images(digits, numbers):
         figures.choose(digits, numbers)
 
 
+def test_corrupted_pictures_are_grouped(digits):
+    figure = figures.corruption_pictures(digits.test.images[0], mean=np.array([0.3]), std=np.array([0.4]))
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles[0] == "untouched"
+    assert {"Speckle noise", "Zoom blur", "Spatter", "JPEG compression"} < set(titles)
+    assert len(titles) == 3 + 19
+
+
+def test_spectra_of_changes_in_numbers_and_pictures(digits, monkeypatch):
+    monkeypatch.setattr(figures, "groups", lambda: {"noise": ("gaussian_noise",), "blur": ("zoom_blur",)})
+    monkeypatch.setattr(figures.evaluators, "corruption_spectra", few_spectra)
+    figure, numbers = figures.dct_change(digits, 30)
+    assert numbers["images"] == "30 test images of digits"
+    found = numbers["corruptions"]
+    assert found["gaussian_noise"]["overlap"]["noise"] > found["gaussian_noise"]["overlap"]["blur"]
+    assert found["zoom_blur"]["overlap"]["blur"] > found["zoom_blur"]["overlap"]["noise"]
+    assert len(found["zoom_blur"]["bands"]) == figures.BANDS
+    notes = [axes.get_xlabel() for axes in figure.axes]
+    assert f"noise {100 * found['zoom_blur']['overlap']['noise']:.0f} %, blur" in " ".join(notes)
+
+
+def few_spectra(images: np.ndarray, **options: Any) -> dict[str, np.ndarray]:
+    return spectrum.corruption_spectra(images, ["gaussian_noise", "zoom_blur"], severities=(5,), **options)
+
+
+def test_bands_are_means_over_rings():
+    spectrum_of_radius = np.add.outer(np.arange(8.0), np.zeros(8))
+    summary = figures._summary(spectrum_of_radius)
+    assert summary["mean"] == 3.5
+    down, across = np.mgrid[:8, :8] / 8
+    ring = (np.hypot(down, across) / np.sqrt(2) >= 0.25) & (np.hypot(down, across) / np.sqrt(2) < 0.375)
+    assert summary["bands"][2] == pytest.approx(spectrum_of_radius[ring].mean(), abs=1e-5)
+    assert figures._summary(np.ones((2, 2)))["bands"].count(None) == 5
+
+
 def test_images_of_a_folder_become_color(folder):
     assert figures.load(str(folder), "folder", image_size=24).image_shape == (24, 24, 3)
 
@@ -141,7 +178,7 @@ def test_command_ends_in_one_message(arguments, message, tmp_path, monkeypatch, 
 
 def test_page_shows_every_picture_and_each_is_small():
     shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", PAGE)
-    assert sorted(shown) == sorted(f"figures/{name}.png" for name in NAMES)
+    assert sorted(shown) == sorted(f"figures/{name}.png" for name in [*NAMES, "corruptions", "dct_change"])
     for name in shown:
         assert (ROOT / "docs" / name).stat().st_size < 150_000, name
         Image.open(ROOT / "docs" / name).verify()

@@ -6,6 +6,8 @@ where so labelled; NLL is in nats. None and NaN stand for "not known" and appear
 zero.
 """
 
+from mollax.report.comparison import comparison_rows, comparison_text
+from mollax.report.comparison_html import write_comparison
 from mollax.report.html import report_html, write_report
 from mollax.report.plots import (
     mistake_grid,
@@ -17,6 +19,8 @@ from mollax.report.plots import (
 from mollax.report.table import headline, markdown_table, terminal_table
 
 __all__ = [
+    "comparison_rows",
+    "comparison_text",
     "headline",
     "markdown_table",
     "mistake_grid",
@@ -26,5 +30,6 @@ __all__ = [
     "stress_bars",
     "terminal_table",
     "training_curves",
+    "write_comparison",
     "write_report",
 ]

@@ -7,21 +7,15 @@ outside (names, paths, notes, config) is escaped.
 
 from __future__ import annotations
 
-import io
 import json
 import math
-import os
-import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-from matplotlib.figure import Figure
-
 from mollax.report import corruptions, plots
+from mollax.report.page import figure_block, page, write_page
 from mollax.report.table import (
     as_float,
     decimal,
@@ -37,53 +31,6 @@ from mollax.report.table import (
 
 MAX_SKIPPED = 200
 MAX_RELIABILITY = 9
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1f2328; --muted: #656d76; --line: #d0d7de; --paper: #ffffff;
-  --page: #f6f8fa; --blue: #0072b2; --orange: #d55e00; --green: #009e73; --sky: #56b4e9; }
-@media (prefers-color-scheme: dark) { :root {
-  --ink: #e6edf3; --muted: #9aa4af; --line: #3a424c; --paper: #161b22; --page: #0d1117;
-  --blue: #58b0e6; --orange: #f0883e; --green: #3fc99b; --sky: #4a9fd0; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink);
-  font: 16px/1.55 system-ui, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 1040px; margin: 0 auto; padding: 24px 16px 64px; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 4px; overflow-wrap: anywhere; }
-h2 { font-size: 1.2rem; margin: 36px 0 10px; }
-.sub, figcaption, .small { color: var(--muted); font-size: .9rem; }
-.lead { font-size: 1.12rem; margin: 18px 0; max-width: 52em; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px;
-  margin: 18px 0; }
-.card, figure, .panel { background: var(--paper); border: 1px solid var(--line); border-radius: 10px;
-  padding: 14px 16px; }
-.card b { display: block; font-size: 1.6rem; line-height: 1.2; font-weight: 600; }
-figure { margin: 0 0 16px; }
-figcaption { margin-top: 10px; max-width: 62em; }
-.scroll { overflow-x: auto; }
-.scroll svg { display: block; max-width: none; height: auto; }
-@media (min-width: 900px) { .scroll svg { max-width: 100%; } }
-svg text { font-family: system-ui, "Segoe UI", Roboto, sans-serif !important; }
-table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 6px 10px; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
-.scroll table { min-width: 720px; }
-.panel > p:first-child { margin-top: 0; }
-th:first-child, td:first-child { text-align: left; min-width: 11em; overflow-wrap: anywhere; }
-th { color: var(--muted); font-weight: 500; vertical-align: bottom; }
-tr:last-child > td { border-bottom: 0; }
-td small { display: block; color: var(--muted); white-space: nowrap; }
-td:first-child small { white-space: normal; }
-.heat { background: rgb(213 94 0 / calc(var(--e) * .65)); }
-pre { overflow-x: auto; background: var(--page); border: 1px solid var(--line); border-radius: 8px;
-  padding: 10px 12px; font: .85rem/1.5 ui-monospace, Menlo, Consolas, monospace; margin: 8px 0; }
-details { margin: 10px 0; }
-summary { cursor: pointer; color: var(--blue); }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 18px; margin: 0; }
-dt { color: var(--muted); } dd { margin: 0; overflow-wrap: anywhere; }
-footer { margin-top: 40px; color: var(--muted); font-size: .85rem; }
-@media print { figure, .panel, .card { break-inside: avoid; } }
-"""
-
-_CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 _GLOSSARY = (
     ("Error", "share of images whose most probable class is the wrong one."),
@@ -134,18 +81,7 @@ def write_report(
       FileNotFoundError: if the folder of `path` does not exist.
       ValueError: if `results` holds no evaluation.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"The report goes to {path}, but the folder {path.parent} does not exist; create it first."
-        )
-    page = report_html(config=config, results=results, history=history, samples=samples, mistakes=mistakes)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        draft.write_text(page, encoding="utf-8")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_page(path, report_html(config=config, results=results, history=history, samples=samples, mistakes=mistakes))
 
 
 def report_html(
@@ -179,7 +115,7 @@ def report_html(
         "<h2>Results</h2>",
         f"<div class='panel'><div class='scroll'>{html_table(results)}</div>{_TABLE_NOTE}</div>",
         _glossary(),
-        _figure_block("stress", plots.stress_bars(evaluations), "Error, NLL and ECE of every test", _STRESS_CAPTION),
+        figure_block("stress", plots.stress_bars(evaluations), "Error, NLL and ECE of every test", _STRESS_CAPTION),
         *_corruptions(results.get("corruptions")),
         "<h2>Can its confidence be trusted?</h2>",
         _reliability(evaluations, main_name),
@@ -187,24 +123,19 @@ def report_html(
     if mistakes is not None:
         figure = plots.mistake_grid(mistakes)
         body += ["<h2>What it gets wrong</h2>"]
-        body += [_figure_block("mistakes", figure, "Misclassified images", _MISTAKE_CAPTION)]
+        body += [figure_block("mistakes", figure, "Misclassified images", _MISTAKE_CAPTION)]
     if classes := html_class_table(results):
         body += [f"<h2>Class by class</h2><div class='panel scroll'>{classes}</div>"]
     body += ["<h2>Training</h2>"]
     if samples is not None:
-        body += [_figure_block("samples", plots.mollified_grid(samples), "Mollified images", _SAMPLE_CAPTION)]
-    body += [_figure_block("training", plots.training_curves(history), "Training curves", _TRAINING_CAPTION)]
+        body += [figure_block("samples", plots.mollified_grid(samples), "Mollified images", _SAMPLE_CAPTION)]
+    body += [figure_block("training", plots.training_curves(history), "Training curves", _TRAINING_CAPTION)]
     body += [_data(results), _run(config, results)]
-    version = escape(str(results.get("mollax", "")))
-    return (
-        "<!DOCTYPE html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
-        f'<meta http-equiv="Content-Security-Policy" content="{_CONTENT_POLICY}">\n'
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
-        f"<title>{escape(title)} – mollax report</title>\n<style>{_STYLE}</style>\n</head>\n<body><main>\n"
-        + "\n".join(part for part in body if part)
-        + f"\n<footer>Written by mollax {version}. Every number here is in results.json and metrics.jsonl "
-        "beside this page.</footer>\n</main></body>\n</html>\n"
+    footer = (
+        f"Written by mollax {escape(str(results.get('mollax', '')))}. Every number here is in results.json and "
+        "metrics.jsonl beside this page."
     )
+    return page(f"{title} – mollax report", body, footer)
 
 
 def _corruptions(block: Mapping[str, Any] | None) -> list[str]:
@@ -212,23 +143,26 @@ def _corruptions(block: Mapping[str, Any] | None) -> list[str]:
     if not block:
         return []
     parts = ["<h2>Corruptions</h2>"]
-    parts += [_figure_block("severities", corruptions.severity_curves(block), "Severity curves", _SEVERITY_CAPTION)]
+    parts += [figure_block("severities", corruptions.severity_curves(block), "Severity curves", _SEVERITY_CAPTION)]
     if len(corruptions.benchmark_names(block)) >= 3:
         figure = corruptions.corruption_polygon({"this run": block})
-        parts += [_figure_block("polygon", figure, "Every corruption", _POLYGON_CAPTION)]
+        parts += [figure_block("polygon", figure, "Every corruption", _POLYGON_CAPTION)]
     table = corruptions.corruption_table(block)
-    images = f"{int(block['images']):,} test images"
-    return [
-        *parts,
-        f"<div class='panel'><div class='scroll'>{table}</div><p class='small'>{images}. {_FROST}</p></div>",
-    ]
+    sentences = [f"{int(block['images']):,} test images, {block['source']}.", block.get("note", "")]
+    if block["source"].startswith("generated"):
+        sentences.append(_FROST)
+    small = escape(" ".join(filter(None, sentences)))
+    return [*parts, f"<div class='panel'><div class='scroll'>{table}</div><p class='small'>{small}</p></div>"]
 
 
 _SEVERITY_CAPTION = (
     "How error, NLL and calibration suffer as corruptions grow; severity 0 is the same images untouched. Groups are "
     "noise, blur, weather and digital. The flatter, the better."
 )
-_POLYGON_CAPTION = "The mean over five severities of each corruption; the smaller the shape, the better."
+_POLYGON_CAPTION = (
+    "The mean over five severities of each corruption; the smaller the shape, the better. The dotted circle is the "
+    "value on the same images untouched."
+)
 _FROST = "Frost is drawn by mollax, so that its row and the means are close to, not equal to, published ones."
 _TABLE_NOTE = "<p class='small'>Lower is better in every column but n. Small print: 95 % intervals.</p>"
 _STRESS_CAPTION = (
@@ -310,7 +244,7 @@ def _reliability(evaluations: Mapping[str, Mapping[str, Any]], main_name: str) -
     caption = _RELIABILITY_CAPTION
     if len(shown) < len(bins):
         caption += f" The first {len(shown)} of {len(bins)} tests."
-    return _figure_block("reliability", plots.reliability_diagram(shown), "Reliability diagrams", caption)
+    return figure_block("reliability", plots.reliability_diagram(shown), "Reliability diagrams", caption)
 
 
 def _data(results: Mapping[str, Any]) -> str:
@@ -367,27 +301,3 @@ def _duration(seconds: Any) -> str:
         return f"{number:.1f} s"
     minutes, rest = divmod(round(number), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _figure_block(name: str, figure: Figure, label: str, caption: str) -> str:
-    return (
-        f"<figure><div class='scroll'>{_svg(name, figure, label)}</div>"
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-def _svg(name: str, figure: Figure, label: str) -> str:
-    """The figure as an SVG element with real text, ids of its own, and the colors of the page."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
-        # The browser has its own fonts: what matplotlib's lacks matters for measuring only.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text)
-    text = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{name}-", text)
-    for color, variable in plots.THEME.items():
-        text = re.sub(rf"(?<=: ){color}\b", f"var({variable})", text)
-    return text.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)

@@ -183,11 +183,15 @@ def benchmark_names(block: Mapping[str, Any]) -> list[str]:
 def _corruption_sentence(block: Mapping[str, Any]) -> str:
     errors = {name: as_float(block["corruptions"][name]["error"]) for name in benchmark_names(block)}
     worst = max(errors, key=errors.__getitem__)
-    mean = block["mean"]
-    return (
+    mean, relative = block["mean"], block.get("relative")
+    sentence = (
         f"Over {len(errors)} corruptions at 5 severities the error is {percent(mean['error'], 1)} % on average and the "
         f"ECE {percent(mean['ece'], 1)} %; the worst is {corruption_words(worst)} with {percent(errors[worst], 1)} %."
     )
+    if relative is None:
+        return sentence
+    what = "the mCE" if relative["baseline"] == "alexnet" and len(errors) == 15 else "that is"
+    return f"{sentence} Relative to {relative['baseline']}, {what} {percent(relative['mean'], 1)} %."
 
 
 def _stress_sentence(stresses: Mapping[str, float]) -> str:
@@ -297,7 +301,7 @@ def html_class_table(results: Mapping[str, Any]) -> str:
     order = known + [i for i, error in enumerate(errors) if math.isnan(error)]
 
     def table(chosen: Iterable[int]) -> str:
-        rows = [[escape(names[i]), *(_heat(values[i]) for values in columns.values())] for i in chosen]
+        rows = [[escape(names[i]), *(heat_cell(values[i]) for values in columns.values())] for i in chosen]
         return html_rows(["class", *map(escape, columns)], rows)
 
     if len(errors) <= WORST_CLASSES + BEST_CLASSES:
@@ -325,7 +329,7 @@ def _small(text: str) -> str:
     return f"<small>{text}</small>" if text else ""
 
 
-def _heat(error: Any) -> str:
+def heat_cell(error: Any) -> str:
     """A cell the more deeply colored, the higher the error."""
     number = as_float(error)
     if math.isnan(number):
