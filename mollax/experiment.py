@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +25,11 @@ from mollax.state import TrainState, create_state
 POLICIES: dict[str, Callable[..., Any]] = {
     "rand": augment.rand_augment,
     "auto": augment.auto_augment,
+    "fast_auto": augment.fast_auto_augment,
     "trivial": augment.trivial_augment,
     "augmix": augment.augmix,
 }
+MIXES: dict[str, objectives.Mix] = {"mixup": augment.mixup, "cutmix": augment.cutmix}
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ def channel_statistics(
 def create_augment(config: ConfigDict) -> objectives.Augment | None:
     """Flips, pad-crops and rotations of `config.augment`, then its policy, or None if all are off.
 
+    With `config.loss.consistency` the policy is left to `create_views`: the first version of an image is without it.
+
     Raises:
       ValueError: for an unknown policy, or an option that it does not have.
     """
@@ -110,15 +114,9 @@ def create_augment(config: ConfigDict) -> objectives.Augment | None:
             padding=settings.padding,
         )
         steps.append(classic)
-    options = settings.policy_options.to_dict()
-    if settings.policy:
-        policy = POLICIES[checks.one_of("augment.policy", settings.policy, POLICIES)]
-        known = list(inspect.signature(policy).parameters)[2:]  # after key and image
-        for option in options:
-            checks.one_of(f"option of {settings.policy}", option, known)
-        steps.append(functools.partial(policy, **options))
-    elif options:
-        raise ValueError(f"augment.policy_options has {sorted(options)}, but augment.policy is empty; name one.")
+    policy = _create_policy(config, POLICIES)
+    if policy is not None and not config.loss.consistency:
+        steps.append(policy)
     if len(steps) < 2:
         return steps[0] if steps else None
 
@@ -127,6 +125,57 @@ def create_augment(config: ConfigDict) -> objectives.Augment | None:
         return steps[1](second, steps[0](first, image))
 
     return in_turn
+
+
+def _create_policy(config: ConfigDict, known: Mapping[str, Callable[..., Any]]) -> Callable[..., Any] | None:
+    """The function of `augment.policy` with its options, or None."""
+    settings = config.augment
+    options = settings.policy_options.to_dict()
+    if not settings.policy:
+        if options:
+            raise ValueError(f"augment.policy_options has {sorted(options)}, but augment.policy is empty; name one.")
+        return None
+    policy = known[checks.one_of("augment.policy", settings.policy, known)]
+    names = list(inspect.signature(policy).parameters)[2:]  # after key and image
+    for option in options:
+        checks.one_of(f"option of {settings.policy}", option, names)
+    return functools.partial(policy, **options)
+
+
+def create_views(config: ConfigDict) -> Callable[..., Any] | None:
+    """The two further versions of each image that AugMix's consistency loss compares, or None if it is off.
+
+    Raises:
+      ValueError: if the policy is not "augmix".
+    """
+    if not config.loss.consistency:
+        return None
+    if config.augment.policy != "augmix":
+        raise ValueError(
+            f'loss.consistency is {config.loss.consistency}, which needs augment.policy "augmix"; got '
+            f'"{config.augment.policy}".'
+        )
+    return _create_policy(config, {"augmix": augment.augmix_pair})
+
+
+def create_mix(config: ConfigDict) -> objectives.Mix | None:
+    """MixUp or CutMix as `config.augment` says, or None.
+
+    Raises:
+      ValueError: for an unknown one, or parts of the batch that are not a multiple of the images mixed together.
+    """
+    settings = config.augment
+    if not settings.mix:
+        return None
+    mix = MIXES[checks.one_of("augment.mix", settings.mix, MIXES)]
+    checks.in_range("augment.mix_alpha", settings.mix_alpha, 0.0, open_low=True)
+    parts, group = jax.device_count() * config.optim.accumulate, objectives.MIX_GROUP
+    if config.train.batch_size % (parts * group):
+        raise ValueError(
+            f"augment.mix pairs images in groups of {group} on each device: train.batch_size must be a multiple of "
+            f"{group} x devices x optim.accumulate, {parts * group}; got {config.train.batch_size}."
+        )
+    return functools.partial(mix, alpha=settings.mix_alpha, per_image=settings.mix_per_image)
 
 
 def create_mollifier(config: ConfigDict) -> dict[str, Any] | None:
@@ -182,6 +231,9 @@ def create(config: ConfigDict, dataset: Dataset) -> Experiment:
         std=std,
         augment=create_augment(config),
         mollifier=create_mollifier(config),
+        mix=create_mix(config),
+        views=create_views(config),
+        consistency=config.loss.consistency,
         loss=config.loss.name,
         marginal=config.loss.marginal,
         repeats=config.mollify.repeats,
@@ -242,12 +294,33 @@ def create_corruption_evaluator(
     """The corruption benchmark that `config.eval` asks for, or None."""
     if not config.eval.corruptions:
         return None
-    corrupter = evaluators.Corrupter(batch_size=config.eval.batch_size, cache=config.eval.corruption_cache)
+    corrupted: evaluators.CorruptedImages
+    if config.eval.corruption_path:
+        corrupted = evaluators.PublishedCorruptions(
+            config.eval.corruption_path,
+            experiment.dataset,
+            names=config.eval.corruptions,
+            images=config.eval.corrupted_images,
+            resize=config.data.resize,
+        )
+    else:
+        corrupted = evaluators.Corrupter(batch_size=config.eval.batch_size, cache=config.eval.corruption_cache)
+    baseline = None
+    if config.eval.baseline:
+        baseline = evaluators.read_baseline(
+            config.eval.baseline,
+            names=evaluators.expand(config.eval.corruptions),
+            data=experiment.dataset.name,
+            classes=len(experiment.dataset.class_names),
+            published=bool(config.eval.corruption_path),
+            source=corrupted.describe(experiment.dataset.test)["source"],
+        )
     return evaluators.CorruptionEvaluator(
         predictor,
-        corrupter,
+        corrupted,
         experiment.dataset,
         names=config.eval.corruptions,
         images=config.eval.corrupted_images,
         bins=config.eval.bins,
+        baseline=baseline,
     )

@@ -55,8 +55,11 @@ def base() -> ConfigDict:
                 "degrees": 15.0,  # rotation up to; 0 is off
                 "interpolation": "bilinear",  # or "nearest"
                 "padding": "zeros",  # what comes in: zeros, border, reflect or mean
-                "policy": "",  # after these: rand, auto, trivial or augmix
-                "policy_options": {},  # of that policy, such as {"policy": "cifar10"} for auto
+                "policy": "",  # after these: rand, auto, fast_auto, trivial or augmix
+                "policy_options": {},  # of that policy, such as {"policy": "cifar10"} for auto and fast_auto
+                "mix": "",  # of pairs of images after all that: mixup or cutmix
+                "mix_alpha": 1.0,  # the share is Beta(alpha, alpha)
+                "mix_per_image": False,  # one share an image instead of one a batch
             },
             "mollify": {
                 "enabled": True,
@@ -74,6 +77,7 @@ def base() -> ConfigDict:
             "loss": {
                 "name": "cross_entropy",  # eq 14; "normalized" is appendix C
                 "marginal": "jensen",  # over repeats: naive, corrected
+                "consistency": 0.0,  # weight of AugMix's loss with policy augmix (12 in its paper); 0 is off
             },
             "optim": {
                 "name": "sgd",  # or "adamw"
@@ -112,7 +116,9 @@ def base() -> ConfigDict:
                 ),
                 "corruptions": (),  # names, "test" (the 15 of the benchmark), "extra" (4 more); at 5 severities each
                 "corrupted_images": 2000,  # of the test set, spread evenly; 0 corrupts all
+                "baseline": "",  # errors relative to this run's folder; alexnet (mCE) on the published ImageNet-C
                 "corruption_cache": "",  # folder that keeps corrupted images for later runs
+                "corruption_path": "",  # folder of CIFAR-10-C, ImageNet-C or mollax.corrupt_set; "" makes the images
             },
             "checkpoint": {"every": "10 %", "keep": 2},
         }

@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from mollax import experiment, finish, parallel, step
 from mollax.checkpoint import Checkpointer
+from mollax.data import Dataset
 from mollax.data.pipeline import Batches, create_batches
 from mollax.experiment import Experiment
 from mollax.logbook import Logbook, open_log, write_json
@@ -185,7 +186,9 @@ def _note(logbook: Logbook, meter: _Meter) -> str:
     return ", ".join(parts)
 
 
-def train_and_evaluate(config: ConfigDict, workdir: str | Path, *, command: str = "") -> dict[str, Any]:
+def train_and_evaluate(
+    config: ConfigDict, workdir: str | Path, *, command: str = "", dataset: Dataset | None = None
+) -> dict[str, Any]:
     """Trains what the config describes, going on from the newest checkpoint in `workdir`, and evaluates it.
 
     Writes config.json, checkpoints/, metrics.jsonl, tensorboard/, train.log, results.json and report.html.
@@ -194,6 +197,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path, *, command: str 
       config: from a config file; see `mollax.recipes`.
       workdir: created where missing.
       command: how the run was started, for the report.
+      dataset: what `config.data` stands for, if it has been read already.
 
     Returns:
       The content of results.json.
@@ -204,7 +208,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path, *, command: str 
       CheckpointMismatchError: if `workdir` belongs to another run.
       ValueError: for settings or data that make no sense.
     """
-    return _run(config, Path(workdir), train=True, command=command)
+    return _run(config, Path(workdir), dataset, train=True, command=command)
 
 
 def evaluate(config: ConfigDict, workdir: str | Path, *, command: str = "") -> dict[str, Any]:
@@ -213,10 +217,10 @@ def evaluate(config: ConfigDict, workdir: str | Path, *, command: str = "") -> d
     Raises:
       FileNotFoundError: if there is no checkpoint.
     """
-    return _run(config, Path(workdir), train=False, command=command)
+    return _run(config, Path(workdir), None, train=False, command=command)
 
 
-def _run(config: ConfigDict, workdir: Path, *, train: bool, command: str) -> dict[str, Any]:
+def _run(config: ConfigDict, workdir: Path, dataset: Dataset | None, *, train: bool, command: str) -> dict[str, Any]:
     began = time.perf_counter()
     folder = workdir / "checkpoints"
     if not train and not folder.is_dir():
@@ -226,7 +230,7 @@ def _run(config: ConfigDict, workdir: Path, *, train: bool, command: str) -> dic
     with ExitStack() as stack:
         if primary:
             stack.enter_context(open_log(workdir))
-        dataset = experiment.load_data(config)
+        dataset = experiment.load_data(config) if dataset is None else dataset
         run = experiment.create(config, dataset)
         evaluator = experiment.create_evaluator(config, run)
         corruptions = experiment.create_corruption_evaluator(config, run, evaluator.predictor)

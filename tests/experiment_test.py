@@ -80,6 +80,30 @@ def test_policies_and_their_options_are_checked():
         experiment.create_augment(tiny.config(augment__policy_options=options))
 
 
+def test_consistency_leaves_the_policy_to_the_views():
+    config = tiny.config(augment__pad=0, augment__policy="augmix", loss__consistency=12.0)
+    image = jnp.full((8, 8, 1), 0.5)
+    assert experiment.create_augment(config) is None
+    assert experiment.create_views(config)(jax.random.key(0), image).shape == (2, 8, 8, 1)
+    assert experiment.create_views(tiny.config(augment__policy="augmix")) is None
+    with pytest.raises(
+        ValueError, match=r'loss\.consistency is 12\.0, which needs augment\.policy "augmix"; got "rand"'
+    ):
+        experiment.create_views(tiny.config(augment__policy="rand", loss__consistency=12.0))
+
+
+def test_mixing_needs_whole_groups_on_every_device():
+    assert experiment.create_mix(tiny.config()) is None
+    config = tiny.config(augment__mix="cutmix", augment__mix_alpha=0.3, train__batch_size=8 * jax.device_count())
+    mix = experiment.create_mix(config)
+    assert mix.func is augment.cutmix
+    assert mix.keywords == {"alpha": 0.3, "per_image": False}
+    with pytest.raises(ValueError, match=r"must be a multiple of 8 x devices x optim\.accumulate, \d+; got 4\."):
+        experiment.create_mix(tiny.config(augment__mix="mixup", train__batch_size=4))
+    with pytest.raises(ValueError, match=r"augment\.mix must be one of 'mixup', 'cutmix'; got 'mixop'. Did you mean"):
+        experiment.create_mix(tiny.config(augment__mix="mixop"))
+
+
 def test_extra_class_widens_the_model(dataset):
     run = experiment.create(tiny.config(mollify__label_form="extra"), dataset)
     state = experiment.init_state(tiny.config(), run)

@@ -26,11 +26,12 @@ LAYERS = (
     ("experiment",),
     ("finish",),
     ("train",),
-    ("main", "figures", "sweep", "align", "audit", "predict", "export"),
+    ("command", "grid"),
+    ("main", "figures", "corrupt_set", "sweep", "align", "audit", "predict", "export"),
 )
 HEIGHT = {unit: height for height, layer in enumerate(LAYERS) for unit in layer}
 METHOD_LIBRARIES = {"jax", "flax", "optax", "distrax", "numpy", "scipy", "PIL", "jaxtyping"}
-CONFIG_UNITS = {"recipes", "main", "train", "experiment", "finish"}
+CONFIG_UNITS = {"recipes", "main", "train", "experiment", "finish", "command", "grid", "sweep"}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

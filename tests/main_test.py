@@ -45,16 +45,3 @@ def test_an_interruption_ends_with_the_signals_code(parsed, monkeypatch, capsys)
     code, text = outcome_of(Interrupted(15, 40), monkeypatch, capsys)
     assert code == 143
     assert "Stopped by SIGTERM after step 40; everything is saved" in text
-
-
-def test_config_path_is_found_in_both_spellings():
-    assert main._config_path(["x", "--config=a/b.py:smoke"]) == Path("a/b.py")
-    assert main._config_path(["x", "--config", "a/b.py"]) == Path("a/b.py")
-    assert main._config_path(["x", "--workdir=w"]) is None
-
-
-def test_a_missing_config_file_names_the_nearest(capsys):
-    near = Path(__file__).parents[1] / "configs" / "digit.py"
-    with pytest.raises(SystemExit):
-        main._parse(["x", f"--config={near}"])
-    assert "Did you mean" in capsys.readouterr().err

@@ -1,0 +1,43 @@
+"""What the commands share: flags with mistakes, and errors that end in one line."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from mollax import command
+from mollax.train import Interrupted
+
+
+def test_config_path_is_found_in_both_spellings():
+    assert command._config_path(["x", "--config=a/b.py:smoke"]) == Path("a/b.py")
+    assert command._config_path(["x", "--config", "a/b.py"]) == Path("a/b.py")
+    assert command._config_path(["x", "--workdir=w"]) is None
+
+
+def test_a_missing_config_file_names_the_nearest(capsys):
+    near = Path(__file__).parents[1] / "configs" / "digit.py"
+    with pytest.raises(SystemExit):
+        command.parse(["x", f"--config={near}"])
+    assert "Did you mean" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error, code",
+    [(ValueError("no such thing"), 2), (OSError("no such thing"), 2), (Interrupted(signal.SIGINT, 3), 130)],
+)
+def test_errors_that_can_be_mended_end_in_a_code_and_a_line(error, code, monkeypatch, capsys):
+    monkeypatch.setattr(command, "DEBUG", type("Off", (), {"value": False}))
+
+    def fail():
+        raise error
+
+    with pytest.raises(SystemExit) as stop:
+        command.attempt(fail)
+    assert stop.value.code == code
+    assert capsys.readouterr().err == f"mollax: {error}\n"
+
+
+def test_a_bug_is_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        command.attempt(lambda: 1 // 0)
