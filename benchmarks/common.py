@@ -15,7 +15,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ BUSY = 0.5  # load average above which the machine is not ours
 Seconds = dict[str, list[float]]
 
 
-def arguments(description: str, *, gpu: bool = False) -> argparse.Namespace:
-    """The command line that all benchmarks share."""
+def arguments(
+    description: str, *, gpu: bool = False, more: Callable[[argparse.ArgumentParser], object] | None = None
+) -> argparse.Namespace:
+    """The command line that all benchmarks share, and what `more` adds to it."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, help="JSON file to write, such as docs/results/NAME.json")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; the best one counts")
@@ -39,6 +41,8 @@ def arguments(description: str, *, gpu: bool = False) -> argparse.Namespace:
     parser.add_argument("--force", action="store_true", help="measure on a busy machine; the record says so")
     if gpu:
         parser.add_argument("--gpu", action="store_true", help="PreActResNet-50 in bfloat16 on the accelerator")
+    if more is not None:
+        more(parser)
     return parser.parse_args()
 
 
@@ -68,10 +72,10 @@ def _await_idle(options: argparse.Namespace) -> float:
     return load
 
 
-def start(options: argparse.Namespace, *, peer: bool = True) -> dict[str, Any]:
+def start(options: argparse.Namespace, *, peer: bool = True, packages: Sequence[str] = ()) -> dict[str, Any]:
     """Waits for an idle machine, gives torch and JAX every core as the program does, and begins the record.
 
-    Without `peer`, torch is neither imported nor recorded.
+    Without `peer`, torch is neither imported nor recorded. The versions of further `packages` are.
     """
     load = _await_idle(options)
     import jax
@@ -80,7 +84,7 @@ def start(options: argparse.Namespace, *, peer: bool = True) -> dict[str, Any]:
 
     host.spread_over_cores(batch_size=BATCH)
 
-    packages = ["jax", "jaxlib", "flax", "numpy", "scipy"]
+    packages = ["jax", "jaxlib", "flax", "numpy", "scipy", *packages]
     if peer:
         import torch
 
@@ -184,6 +188,12 @@ def compare(
         "rounds_ms": {name: [round(1e3 * value, 4) for value in rounds] for name, rounds in seconds.items()},
         **facts,
     }
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def agree(what: str, ours: Any, theirs: Any, tolerance: float = 1e-4) -> float:

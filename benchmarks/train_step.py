@@ -41,7 +41,10 @@ def random_batch(size: int) -> dict[str, np.ndarray]:
 
 
 class OurStep:
-    """The program's training step on one resident batch; a call returns the losses of its steps."""
+    """The program's training step on one resident batch; a call returns the losses of its steps.
+
+    `preparation` goes to `objectives.classification_objective`: augment, mix, mollifier.
+    """
 
     def __init__(
         self,
@@ -49,12 +52,16 @@ class OurStep:
         batch: dict[str, np.ndarray],
         *,
         dtype: str = "float32",
-        mollifier: dict[str, Any] | None = None,
         steps: int = 1,
+        **preparation: Any,
     ) -> None:
         model = models.create_model(name, classes=CLASSES, dtype=dtype, axis_name=parallel.AXIS)
         objective = objectives.classification_objective(
-            model, classes=CLASSES, mean=jnp.asarray(MEAN), std=jnp.asarray(STD), mollifier=mollifier
+            model,
+            classes=CLASSES,
+            mean=jnp.asarray(MEAN),
+            std=jnp.asarray(STD),
+            **preparation,
         )
         optimizer = optim.create_optimizer("sgd", optax.constant_schedule(LR), weight_decay=DECAY, momentum=MOMENTUM)
         initialize = jax.jit(functools.partial(model.init, train=False))

@@ -18,7 +18,10 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "colabs").glob("*.ipynb"))
 LINK = re.compile(r"\]\(([^)]+)\)")
 INSTALLS = re.compile(r"[!%]\s*(?:pip|conda|uv|apt)\b")
-KEY_OUTPUTS = {"mollification_tour": {"figures": 9, "tables": 2}}
+KEY_OUTPUTS = {
+    "mollification_tour": {"figures": 9, "tables": 2},
+    "corruptions_tour": {"figures": 7, "tables": 1},
+}
 TOUR_STRESSES = ("gaussian_noise:0.2", "gaussian_blur:1", "contrast:0.3", "noise:0.3")
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -110,6 +113,9 @@ def test_runs_to_the_end(path, tmp_path):
         assert len({line.count("|") for line in table.splitlines()}) == 1, "every row has the same cells"
     if path.stem == "mollification_tour":
         check_tour(tables[0])
+    if path.stem == "corruptions_tour":
+        said = "".join(output.text for output in outputs if output.output_type == "stream")
+        check_corruptions(tables[0], said)
 
 
 def check_tour(table: str) -> None:
@@ -124,3 +130,16 @@ def check_tour(table: str) -> None:
     ]
     for name, plain, mollified, *_ in rows[1:]:
         assert float(mollified) < float(plain), name
+
+
+def check_corruptions(table: str, said: str) -> None:
+    """Mollified errs less on the mean, contrast and fog; the size of the DCT change goes with the error."""
+    rows = [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    errors = {name: (float(plain), float(mollified)) for name, plain, mollified, _ in rows}
+    assert len(errors) == 2 + 4 + 15
+    for name in ("mean of 15", "blur", "weather", "digital", "Contrast", "Fog"):
+        plain, mollified = errors[name]
+        assert mollified < plain, name
+    correlations = [float(number) for number in re.findall(r"rank correlation of change and error ([-\d.]+)", said)]
+    assert len(correlations) == 2
+    assert min(correlations) > 0.5

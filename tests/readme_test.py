@@ -46,7 +46,7 @@ def test_python_blocks_run():
 
 @pytest.mark.parametrize("command", commands(), ids=lambda command: command[1])
 def test_commands_name_what_exists(command):
-    program = (ROOT / "mollax" / "main.py").read_text(encoding="utf-8")
+    program = "".join((ROOT / "mollax" / f"{name}.py").read_text(encoding="utf-8") for name in ("main", "command"))
     known = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', program))
     given = {word.removeprefix("--").partition("=")[0] for word in command[1:]}
     assert {"config", "workdir"} <= given
