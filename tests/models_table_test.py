@@ -21,7 +21,7 @@ def test_names():
     "name, options",
     [
         ("preact_resnet50", ("planes", "final_norm")),
-        ("resnet8", ("planes", "shortcut")),
+        ("resnet8", ("planes", "shortcut", "patch")),
         ("resnet50_imagenet", ("planes",)),
         ("resnext29", ("cardinality", "base_width", "planes")),
         ("wrn40_2", ("dropout",)),

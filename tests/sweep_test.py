@@ -33,7 +33,7 @@ def test_settings_that_share_a_folder_are_refused(tmp_path):
 
 
 def test_a_sweep_goes_on_where_it_stopped_and_makes_one_table(tmp_path, monkeypatch):
-    runs = sweep.plan(tiny.config(**CHANGES), SETTINGS, [0, 1], tmp_path)
+    runs = sweep.plan(tiny.config(**CHANGES), {"FCR + mollified": {}}, [0, 1], tmp_path)
     assert sweep.sweep(runs[:1], tmp_path) == []
     done = (runs[0].folder / "results.json").stat().st_mtime_ns
     reads = []
@@ -54,7 +54,7 @@ def test_a_sweep_goes_on_where_it_stopped_and_makes_one_table(tmp_path, monkeypa
     assert "FCR + mollified" in (tmp_path / "sweep.html").read_text()
 
     with pytest.raises(ValueError, match=r"has the results of other settings:\n  optim\.lr: 0\.01 saved, 0\.5 now"):
-        sweep.plan(tiny.config(**CHANGES, optim__lr=0.5), SETTINGS, [0], tmp_path)
+        sweep.plan(tiny.config(**CHANGES, optim__lr=0.5), {"FCR + mollified": {}}, [0], tmp_path)
 
 
 def test_a_run_that_fails_is_passed_over(tmp_path, monkeypatch):
