@@ -1,0 +1,152 @@
+"""Image transforms as vectors of parameters: Lie-algebra coefficients, decoupled matrix entries, crops."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from mollax import checks
+
+# Augerino's generators (Benton et al. 2020) in homogeneous coordinates, the bottom row zero; 1 is half a turn, a tenth
+# of half the width, a factor e.
+GENERATORS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
+    "translate_x": ((0.0, 0.0, 0.1), (0.0, 0.0, 0.0)),
+    "translate_y": ((0.0, 0.0, 0.0), (0.0, 0.0, 0.1)),
+    "rotate": ((0.0, -math.pi, 0.0), (math.pi, 0.0, 0.0)),
+    "scale": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
+    "squeeze": ((1.0, 0.0, 0.0), (0.0, -1.0, 0.0)),
+    "shear": ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0)),
+}
+
+# Generators whose coefficients are the parameters.
+_LIE = {
+    "rotation": ("rotate",),
+    "translation": ("translate_x", "translate_y"),
+    "rotation_translation": ("translate_x", "translate_y", "rotate"),
+    "affine": tuple(GENERATORS),
+}
+# Entries (row, column) of the exponent that are the parameters (eq 13).
+_ENTRIES = {
+    "decoupled_rotation": ((0, 1), (1, 0)),
+    "decoupled": ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)),
+}
+_CROP = 4  # centre x, centre y, width, height
+KINDS = (*_LIE, *_ENTRIES, "crop")
+DEFAULT_LIMITS = (0.7, 1.0)
+
+
+def dimension(kind: str) -> int:
+    """How many parameters a kind of transform has, from 1 to 6.
+
+    Raises:
+      ValueError: for an unknown kind.
+    """
+    checks.one_of("kind", kind, KINDS)
+    return _CROP if kind == "crop" else len(_LIE.get(kind) or _ENTRIES[kind])
+
+
+def lie_algebra(params: Float[Array, " d"], *, kind: str, entry_range: float = math.pi) -> Float[Array, "3 3"]:
+    """The exponent of `affine_matrix`: sum_i w_i G_i, or the entries of eq 13; its bottom row is zero.
+
+    (The paper prints a 1 in the exponent's corner, which would scale nothing but the homogeneous coordinate.)
+
+    Args:
+      params: d = `dimension(kind)` coefficients.
+      kind: any of `KINDS` but "crop".
+      entry_range: of a "decoupled" kind, what an entry is at a parameter of 1. At pi, the default, rotations of the
+        parameters (-1, 1) are half turns, as those of "rotation".
+
+    Raises:
+      ValueError: for an unknown kind, "crop", or another number of parameters.
+    """
+    _require_length(params, kind)
+    if kind == "crop":
+        raise ValueError(
+            'A crop is no exponential of its parameters; use affine_matrix or crop_matrix for kind "crop".'
+        )
+    if kind in _ENTRIES:
+        rows, columns = np.array(_ENTRIES[kind]).T
+        return jnp.zeros((3, 3), params.dtype).at[rows, columns].set(entry_range * params)
+    basis = np.zeros((len(_LIE[kind]), 3, 3), params.dtype)
+    basis[:, :2] = [GENERATORS[name] for name in _LIE[kind]]
+    # A sum, not a product of matrices: the reduced precision of a matrix unit would turn by degrees.
+    return jnp.sum(params[:, None, None] * basis, axis=0)
+
+
+def affine_matrix(
+    params: Float[Array, " d"],
+    *,
+    kind: str,
+    entry_range: float = math.pi,
+    limits: tuple[float, float] = DEFAULT_LIMITS,
+) -> Float[Array, "2 3"]:
+    """Parameters to the 2x3 pull matrix of `image.affine_warp`: exp(sum_i w_i G_i) (eq 12, 13), or a crop.
+
+    Args:
+      params: d = `dimension(kind)` numbers; zeros are the identity, but for crops.
+      kind: "rotation", "translation", "rotation_translation", "affine" (coefficients of `GENERATORS`),
+        "decoupled_rotation", "decoupled" (entries of the exponent) or "crop".
+      entry_range: see `lie_algebra`; for the decoupled kinds.
+      limits: see `crop_matrix`; for crops.
+
+    Returns:
+      A matrix that is differentiable in `params`. Batch with `jax.vmap`.
+
+    Raises:
+      ValueError: for an unknown kind, another number of parameters, or limits that are not 0 < low <= high <= 1.
+    """
+    if kind == "crop":
+        return crop_matrix(params, limits=limits)
+    exponent = lie_algebra(params, kind=kind, entry_range=entry_range)
+    with jax.default_matmul_precision("highest"):
+        return jax.scipy.linalg.expm(exponent)[:2]
+
+
+def crop_matrix(params: Float[Array, " d"], *, limits: tuple[float, float] = DEFAULT_LIMITS) -> Float[Array, "2 3"]:
+    """The pull matrix of a crop, enlarged to the whole image; for parameters in [-1, 1] the box is inside the image.
+
+    size = low + (high - low) (s + 1) / 2 for width and height, as a share of the image's, and centre = c (1 - size), so
+    that c = -1 and 1 touch the border (METHODS section 2).
+
+    Args:
+      params: centre x, centre y, width, height.
+      limits: the smallest and largest size; (.7, 1), then (.35, 1) in the paper.
+
+    Raises:
+      ValueError: for another number of parameters, or limits that are not 0 < low <= high <= 1.
+    """
+    _require_length(params, "crop")
+    low, high = limits
+    if not 0 < low <= high <= 1:
+        raise ValueError(f"limits of a crop must be 0 < low <= high <= 1; got ({low}, {high}).")
+    size = low + (high - low) * (params[2:] + 1) / 2
+    centre = params[:2] * (1 - size)
+    return jnp.concatenate([jnp.diag(size), centre[:, None]], axis=1)
+
+
+def rotation_error(matrix: Float[Array, "r c"]) -> Float[Array, ""]:
+    """Distance to the nearest rotation, ||A - R|| / ||A|| (Frobenius), of the 2x2 part A (METHODS section 2; fig 7).
+
+    R is U V^T of the singular value decomposition, its determinant made +1. For 2x2 matrices it has a closed form: with
+    p = (a + d) / 2 and q = (c - b) / 2, R is the rotation by atan2(q, p), and <A, R> = 2 sqrt(p^2 + q^2).
+
+    Raises:
+      ValueError: for a matrix smaller than 2x2.
+    """
+    if min(matrix.shape) < 2:
+        raise ValueError(f"rotation_error takes matrices of 2x2 or more; got shape {matrix.shape}.")
+    (a, b), (c, d) = matrix[:2, :2]
+    norm2 = a**2 + b**2 + c**2 + d**2
+    # ||A - R||^2 = ||A||^2 - 2 <A, R> + 2
+    distance2 = jnp.maximum(norm2 - 2 * jnp.hypot(a + d, c - b) + 2, 0)
+    return jnp.sqrt(distance2 / norm2)
+
+
+def _require_length(params: Array, kind: str) -> None:
+    expected = dimension(kind)
+    if params.shape != (expected,):
+        raise ValueError(f'kind "{kind}" takes {expected} parameter{"s" * (expected > 1)}; got shape {params.shape}.')
