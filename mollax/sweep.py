@@ -30,6 +30,9 @@ from mollax.train import NonFiniteLossError, train_and_evaluate
 _GRID = flags.DEFINE_string("grid", None, "FILE.py[:word] with get_grid, or 'field=value,value;field=value'.")
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds of every setting. All settings of the first seed run first.")
 
+# Fields of "eval" that no result depends on.
+_IMMATERIAL = dict.fromkeys(("batch_size", "corruption_cache", "every"))
+
 
 @dataclass(frozen=True)
 class Run:
@@ -78,7 +81,10 @@ def _folder_name(label: str) -> str:
 def _refuse_other_settings(run: Run) -> None:
     path = run.folder / "config.json"
     if path.exists() and (run.folder / "results.json").exists():
-        differences = config_differences(json.loads(path.read_text(encoding="utf-8")), run.config.to_dict())
+        saved, now = json.loads(path.read_text(encoding="utf-8")), run.config.to_dict()
+        # A checkpoint may be evaluated in other ways; finished results may not be passed off as evaluated so.
+        evaluations = [{"evaluation": {**config["eval"], **_IMMATERIAL}} for config in (saved, now)]
+        differences = config_differences(saved, now) + config_differences(*evaluations)
         if differences:
             raise ValueError(
                 f"{run.folder} has the results of other settings:\n  "

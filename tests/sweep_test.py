@@ -55,6 +55,9 @@ def test_a_sweep_goes_on_where_it_stopped_and_makes_one_table(tmp_path, monkeypa
 
     with pytest.raises(ValueError, match=r"has the results of other settings:\n  optim\.lr: 0\.01 saved, 0\.5 now"):
         sweep.plan(tiny.config(**CHANGES, optim__lr=0.5), {"FCR + mollified": {}}, [0], tmp_path)
+    with pytest.raises(ValueError, match=r"other settings:\n  evaluation\.bins: 15 saved, 10 now"):
+        sweep.plan(tiny.config(**CHANGES, eval__bins=10), {"FCR + mollified": {}}, [0], tmp_path)
+    sweep.plan(tiny.config(**CHANGES, eval__corruption_cache="elsewhere"), {"FCR + mollified": {}}, [0], tmp_path)
 
 
 def test_a_run_that_fails_is_passed_over(tmp_path, monkeypatch):
