@@ -20,7 +20,9 @@ def some_matrix(rng: np.random.Generator, spread: float = 0.3) -> np.ndarray:
     return (np.eye(2, 3) + spread * rng.normal(size=(2, 3))).astype(np.float32)
 
 
-def torch_warp(image: np.ndarray, matrix: np.ndarray, padding: str, method: str, cotangent: np.ndarray):
+def torch_warp(
+    image: np.ndarray, matrix: np.ndarray, padding: str, method: str, cotangent: np.ndarray
+) -> tuple[np.ndarray, ...]:
     """PyTorch's warp of one image: value, gradient to the image, gradient to the matrix."""
     torch = pytest.importorskip("torch")
     x = torch.tensor(image.transpose(2, 0, 1)[None], requires_grad=True)

@@ -11,15 +11,20 @@ position outside the image reads what `padding` says:
 
 Everything is differentiable in the image and, with "bilinear", in positions and matrices ("nearest" has
 gradient zero there). At whole positions the interpolation has a kink, and the gradient is the one towards
-larger positions.
+larger positions. The bilinear `affine_warp` has a derivative of its own (`mollax.image.warp_gradient`), in reverse mode
+and of first order only: `jax.grad`, not `jax.jvp` or `jax.hessian`. `sample` has them all.
 """
 
 from __future__ import annotations
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from mollax import checks
+from mollax.image import warp_gradient
 from mollax.image.color import require_float_image
 
 PADDINGS = ("zeros", "border", "reflect", "mean")
@@ -42,22 +47,128 @@ def affine_warp(
     out[p] = image(A p) with p in [-1, 1]^2, align_corners=True: the values and gradients of PyTorch's
     `affine_grid` + `grid_sample` (METHODS section 2). Identity and `flip_horizontal` are exact, bit for bit.
 
+    With "bilinear", gradients are by reverse mode and of first order only (see the module).
+
     Raises: ValueError for a wrong rank or an unknown `padding` or `method`, TypeError for an integer image.
     """
     require_float_image("image", image)
-    height, width, _ = image.shape
+    checks.one_of("padding", padding, PADDINGS)
+    checks.one_of("method", method, METHODS)
+    height, width, channels = image.shape
     # Half-precision coordinates would miss by whole pixels.
-    matrix = matrix.astype(jnp.promote_types(matrix.dtype, jnp.float32))
+    matrix = matrix.astype(_wide(matrix))
     half_width, half_height = (width - 1) / 2, (height - 1) / 2
-    x = jnp.arange(width, dtype=matrix.dtype) - half_width
-    y = jnp.arange(height, dtype=matrix.dtype) - half_height
     # In pixels from the image centre an identity or a flip is exact; in units of 2 / (n - 1) it would not be.
     (a, b, tx), (c, d, ty) = matrix
     b, tx = b * (width - 1) / max(height - 1, 1), tx * half_width
     c, ty = c * (height - 1) / max(width - 1, 1), ty * half_height
-    columns = (a * x)[None, :] + (b * y + tx)[:, None] + half_width
-    rows = (c * x)[None, :] + (d * y + ty)[:, None] + half_height
+    in_pixels = jnp.stack([jnp.stack([a, b, tx]), jnp.stack([c, d, ty])])
+    if method == "nearest" or channels > warp_gradient.MOST_CHANNELS:
+        return _warp(padding, method, image, in_pixels)
+    return _bilinear_warp(padding, method, image, in_pixels)
+
+
+def _warp(
+    padding: str, method: str, image: Float[Array, "h w c"], matrix: Float[Array, "2 3"]
+) -> Float[Array, "h w c"]:
+    """Reads `image` where `matrix` points, both in pixels from the image centre; differentiated by JAX."""
+    rows, columns = _positions(matrix, *image.shape[:2])
     return sample(image, rows, columns, padding=padding, method=method)
+
+
+_bilinear_warp = jax.custom_vjp(_warp, nondiff_argnums=(0, 1))
+
+_Primals = tuple[Float[Array, "h w c"], Float[Array, "2 3"]]
+
+
+def _forward(
+    padding: str, method: str, image: Float[Array, "h w c"], matrix: Float[Array, "2 3"]
+) -> tuple[Float[Array, "h w c"], _Primals]:
+    return _bilinear_warp(padding, method, image, matrix), (image, matrix)
+
+
+def _backward(padding: str, method: str, primals: _Primals, cotangent: Float[Array, "h w c"]) -> _Primals:
+    """Both gradients, each by itself: jit drops the one that nobody asked for."""
+
+    def by_jax(*arguments: Array) -> _Primals:
+        return jax.vjp(partial(_warp, padding, method), *arguments[:2])[1](arguments[2])
+
+    on_cpu = partial(_to_image, padding), partial(_to_matrix, padding)
+    elsewhere = (lambda *arguments: by_jax(*arguments)[0]), (lambda *arguments: by_jax(*arguments)[1])
+    to_image, to_matrix = (
+        jax.lax.platform_dependent(*primals, cotangent, cpu=cpu, default=default)
+        for cpu, default in zip(on_cpu, elsewhere, strict=True)
+    )
+    return to_image, to_matrix
+
+
+_bilinear_warp.defvjp(_forward, _backward)
+
+
+def _to_image(
+    padding: str, image: Float[Array, "h w c"], matrix: Float[Array, "2 3"], cotangent: Float[Array, "h w c"]
+) -> Float[Array, "h w c"]:
+    """The gradient to the image, for CPU."""
+    height, width, _ = image.shape
+    dtype = _wide(image, matrix)
+    base, down, right = _neighbours(padding, "bilinear", *_positions(matrix, height, width), height, width)
+    framed = warp_gradient.to_image(
+        cotangent.astype(dtype),
+        base,
+        down.astype(dtype),
+        right.astype(dtype),
+        rows=height + 2 * _FRAME,
+        columns=width + 2 * _FRAME,
+    )
+    _, pull = jax.vjp(partial(_surround, padding=padding), image)
+    return pull(framed.astype(image.dtype))[0]
+
+
+def _to_matrix(
+    padding: str, image: Float[Array, "h w c"], matrix: Float[Array, "2 3"], cotangent: Float[Array, "h w c"]
+) -> Float[Array, "2 3"]:
+    """The gradient to the matrix, for CPU."""
+    height, width, _ = image.shape
+    dtype = _wide(image, matrix)
+    rows, columns = _positions(matrix, height, width)
+    slopes = jnp.ones_like(columns), jnp.ones_like(rows)
+    if padding == "reflect":
+        slopes = (
+            jax.jvp(partial(_fold, size=width), (columns,), slopes[:1])[1],
+            jax.jvp(partial(_fold, size=height), (rows,), slopes[1:])[1],
+        )
+    base, down, right = _neighbours(padding, "bilinear", rows, columns, height, width)
+    x, y = _centred(width, matrix.dtype), _centred(height, matrix.dtype)
+    shape = (height, width)
+    grid = [jnp.broadcast_to(x[None, :], shape), jnp.broadcast_to(y[:, None], shape), jnp.ones(shape, x.dtype)]
+    return warp_gradient.to_matrix(
+        _surround(image, padding).astype(dtype),
+        cotangent.astype(dtype),
+        base,
+        down.astype(dtype),
+        right.astype(dtype),
+        (slopes[0].astype(dtype), slopes[1].astype(dtype)),
+        jnp.stack(grid, axis=-1).astype(dtype),
+    ).astype(matrix.dtype)
+
+
+def _wide(*arrays: Array) -> jnp.dtype:
+    """Single precision, or double if an array has it."""
+    return jnp.dtype(jnp.float64 if any(array.dtype == jnp.float64 for array in arrays) else jnp.float32)
+
+
+def _centred(size: int, dtype: jnp.dtype) -> Float[Array, " n"]:
+    """Pixels of an axis counted from its middle."""
+    return jnp.arange(size, dtype=dtype) - (size - 1) / 2
+
+
+def _positions(matrix: Float[Array, "2 3"], height: int, width: int) -> tuple[Float[Array, "h w"], Float[Array, "h w"]]:
+    """The (rows, columns) that a pull matrix in pixels from the centre reads."""
+    x, y = _centred(width, matrix.dtype), _centred(height, matrix.dtype)
+    (a, b, tx), (c, d, ty) = matrix
+    columns = (a * x)[None, :] + (b * y + tx)[:, None] + (width - 1) / 2
+    rows = (c * x)[None, :] + (d * y + ty)[:, None] + (height - 1) / 2
+    return rows, columns
 
 
 def sample(
@@ -79,15 +190,10 @@ def sample(
     checks.one_of("padding", padding, PADDINGS)
     checks.one_of("method", method, METHODS)
     height, width, channels = image.shape
-    if padding == "reflect":
-        rows, columns = _fold(rows, height), _fold(columns, width)
     flat = _surround(image, padding).reshape(-1, channels)
     stride = width + 2 * _FRAME
-    # Only indices are clipped: beyond the frame all four neighbours agree, whatever the weights in [0, 1).
-    near = jnp.floor if method == "bilinear" else jnp.round
-    top, left = near(rows), near(columns)
-    down, right = (rows - top).astype(image.dtype)[..., None], (columns - left).astype(image.dtype)[..., None]
-    base = _frame_index(top, height) * stride + _frame_index(left, width)
+    base, *place = _neighbours(padding, method, rows, columns, height, width)
+    down, right = (distance.astype(image.dtype)[..., None] for distance in place)
 
     def read(offset: int) -> Float[Array, "*out c"]:
         return flat.at[base + offset].get(mode="promise_in_bounds")
@@ -97,6 +203,19 @@ def sample(
     upper = read(0) * (1 - right) + read(1) * right
     lower = read(stride) * (1 - right) + read(stride + 1) * right
     return upper * (1 - down) + lower * down
+
+
+def _neighbours(
+    padding: str, method: str, rows: Float[Array, "*out"], columns: Float[Array, "*out"], height: int, width: int
+) -> tuple[Int[Array, "*out"], Float[Array, "*out"], Float[Array, "*out"]]:
+    """Reading the framed image: the first neighbour, counted row by row, and the distances down and right of it."""
+    if padding == "reflect":
+        rows, columns = _fold(rows, height), _fold(columns, width)
+    near = jnp.floor if method == "bilinear" else jnp.round
+    top, left = near(rows), near(columns)
+    # Only indices are clipped: beyond the frame all four neighbours agree, whatever the weights in [0, 1).
+    base = _frame_index(top, height) * (width + 2 * _FRAME) + _frame_index(left, width)
+    return base, rows - top, columns - left
 
 
 def _surround(image: Float[Array, "h w c"], padding: str) -> Float[Array, "hp wp c"]:
