@@ -1,0 +1,79 @@
+"""Test-time averaging: one prediction from the predictions for n transforms of an image (eq 6, 7).
+
+Logits of any range, probabilities as natural logarithms; the transforms are the second axis from the end.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from mollax import checks
+
+AVERAGES = ("probs", "logits", "log_probs")
+
+
+def average_predictions(
+    logits: Float[Array, "*b n k"], *, average: str = "probs", keep: Bool[Array, "*b n"] | None = None
+) -> Float[Array, "*b k"]:
+    """Log-probabilities, normalised, of the average over the n transforms: log E_T[f(C; A_T I)] (eq 7).
+
+    Logits that are dropped by `keep` may hold anything, NaN too, and get no gradient.
+
+    Args:
+      average: "probs", the mean of probabilities (eq 7, default); "logits", the softmax of the mean logits;
+        "log_probs", the mean of log-probabilities as in Augerino, normalised again. The last two are both the
+        normalised geometric mean of the probabilities and differ by rounding alone: there one transform for which a
+        class is all but impossible vetoes it, and in the mean of probabilities it does not.
+      keep: which transforms count, as from `keep_small`; None for all. A row with none gives NaN: there is no
+        prediction to average.
+
+    Returns:
+      float32 (float64 for float64 logits), whose exponentials sum to 1.
+
+    Raises:
+      ValueError: for an unknown `average`, no transforms, or a mask of another shape.
+    """
+    checks.one_of("average", average, AVERAGES)
+    if logits.ndim < 2 or logits.shape[-2] == 0:
+        raise ValueError(f"logits must be (..., transforms, classes) with a transform or more; got {logits.shape}.")
+    logits = _at_least_float32(logits)
+    if keep is None:
+        keep = jnp.ones(logits.shape[:-1], bool)
+    elif keep.shape != logits.shape[:-1]:
+        raise ValueError(f"keep must have the shape of logits without classes, {logits.shape[:-1]}; got {keep.shape}.")
+    chosen = keep[..., None]
+    # Before the softmax: the gradient of a NaN is NaN even where its value is dropped.
+    logits = jnp.where(chosen, logits, 0)
+    values = logits if average == "logits" else jax.nn.log_softmax(logits, axis=-1)
+    count = jnp.sum(chosen, axis=-2).astype(logits.dtype)
+    if average == "probs":
+        # The sum of probabilities: normalising divides by the count.
+        mean = jax.nn.logsumexp(jnp.where(chosen, values, -jnp.inf), axis=-2)
+    else:
+        mean = jnp.sum(jnp.where(chosen, values, 0), axis=-2) / count
+    return jnp.where(count > 0, jax.nn.log_softmax(mean, axis=-1), jnp.nan)
+
+
+def keep_small(params: Float[Array, "*b n d"], *, radius: float = 1.0) -> Bool[Array, "*b n"]:
+    """Which transforms have ||w||_2 < radius: the paper's rejection for budgets of 30 or fewer (appendix A.3.12).
+
+    With radius 1 it drops strong combinations and still covers the range of every generator alone. A row in which none
+    is small enough keeps its smallest one, so that there is always a prediction. It is meant for Lie-algebra
+    coefficients; the zero of a crop's parameters is no identity, and of one-dimensional ones all pass.
+
+    Raises:
+      ValueError: for a radius that is not positive, or no transforms.
+    """
+    checks.in_range("radius", radius, 0, open_low=True)
+    if params.ndim < 2 or params.shape[-2] == 0:
+        raise ValueError(f"params must be (..., transforms, parameters) with a transform or more; got {params.shape}.")
+    norm = jnp.linalg.norm(_at_least_float32(params), axis=-1)
+    small = norm < radius
+    smallest = jax.nn.one_hot(jnp.argmin(norm, axis=-1), norm.shape[-1], dtype=bool)
+    return jnp.where(jnp.any(small, axis=-1, keepdims=True), small, smallest)
+
+
+def _at_least_float32(values: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    return values if values.dtype.itemsize >= 4 else values.astype(jnp.float32)

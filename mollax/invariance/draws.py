@@ -1,0 +1,44 @@
+"""What an augmenter draws for a batch: the one interface of the flow and its rivals."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mollax.invariance.transforms import Limit, affine_matrix
+
+
+class Draws(NamedTuple):
+    """Transforms of b images, n each.
+
+    An augmenter is a Linen module whose `__call__(keys, images, *, n, limits)` gives these: keys of shape (b,), one an
+    image; standardised images (b, h, w, c); `limits`, for crops, as in `crop_matrix`. Everything is differentiable in
+    its parameters.
+
+    Attributes:
+      params: as `affine_matrix` takes them.
+      matrices: pull matrices for `image.affine_warp`.
+      log_density: of params given the image, in nats.
+      entropy: in nats; exact where there is a closed form, else the mean of -log_density.
+      penalty: what the method adds to the cross-entropy, before its weight.
+    """
+
+    params: Float[Array, "b n d"]
+    matrices: Float[Array, "b n 2 3"]
+    log_density: Float[Array, "b n"]
+    entropy: Float[Array, " b"]
+    penalty: Float[Array, " b"]
+
+
+def matrices_of(
+    params: Float[Array, "b n d"], *, kind: str, entry_range: float, limits: tuple[Limit, Limit]
+) -> Float[Array, "b n 2 3"]:
+    """`affine_matrix` of every draw; raises as it does."""
+
+    def one(drawn: Float[Array, " d"]) -> Float[Array, "2 3"]:
+        return affine_matrix(drawn, kind=kind, entry_range=entry_range, limits=limits)
+
+    return jax.vmap(jax.vmap(one))(params.astype(jnp.float32))

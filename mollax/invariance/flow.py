@@ -1,0 +1,325 @@
+"""The image-conditional RealNVP flow over transform parameters (Dinh et al. 2017; Singhal et al. 2023, A.3.1).
+
+    z ~ base(. ; e),   T = f_L( ... f_1(z; e) ...; e),   log g(T; I) = log base(z; e) - sum of log |det|
+
+with e the embedding of the image I. A layer f_l is an affine coupling, which keeps some coordinates x_K and maps the
+others to x exp(s) + m with (s, m) = MLP_l(x_K, e), followed by c tanh(x / c), c = 6. After the last, w tanh(x / w)
+bounds the parameters to (-w, w); every one of these steps is in the density. The layers keep fixed, shuffled halves of
+the coordinates by turns, so that two layers change all of them; a single coordinate is changed given e alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from functools import partial
+from typing import Any
+
+import distrax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Key
+
+from mollax import checks
+from mollax.invariance.base import Mixture, check_options
+
+Values = Float[Array, "*batch d"]
+LogDet = Float[Array, "*batch"]
+First = Float[Array, "_ *batch"]  # features lead inside: what is done to them is contiguous, and twice as fast
+Context = Float[Array, "_ *image"]
+PyTree = Any
+
+
+def kept_coordinates(layers: int, dimension: int) -> Bool[np.ndarray, "layers d"]:
+    """Which coordinates each layer leaves as they are: half of them (rounded down), then the opposite half, by turns.
+
+    Every two layers a new fixed shuffle decides the halves. Of one coordinate none is kept.
+    """
+    kept = np.zeros((layers, dimension), bool)
+    half = dimension // 2
+    for layer in range(0, layers if half else 0, 2):
+        order = np.random.default_rng(layer).permutation(dimension)
+        kept[layer, order[:half]] = True
+        if layer + 1 < layers:
+            kept[layer + 1, order[dimension - half :]] = True
+    return kept
+
+
+def _stretch(y: Values) -> Values:
+    """The inverse of tanh. Values at or beyond its bounds are read as the last number before them."""
+    last = 1 - float(jnp.finfo(y.dtype).epsneg)
+    return jnp.arctanh(jnp.clip(y, -last, last))
+
+
+def _log_slopes(u: Values) -> Values:
+    """log(1 - tanh(u)^2) = 2 (log 2 - |u| - log(1 + e^(-2|u|))); 1 - tanh^2 itself would round to 0."""
+    u = jnp.abs(u)
+    return 2 * (math.log(2) - u - jnp.log1p(jnp.exp(-2 * u)))
+
+
+def _product(kernel: Float[Array, "d f"], x: First) -> First:
+    """kernel^T x; of one long matrix x, since the products of its gradient are slower with more axes."""
+    rows = jnp.matmul(kernel.T, x.reshape(len(x), -1), precision="highest")
+    return rows.reshape(-1, *x.shape[1:])
+
+
+def _with_bias(
+    kernel: Float[Array, "layers i o"], bias: Float[Array, "layers o"], *, pass_on: bool
+) -> Float[Array, "layers i+1 _"]:
+    """Kernels for features that end with a 1, so that the last row is the bias; `pass_on` makes results end so too."""
+    rows = jnp.concatenate([kernel, bias[:, None]], 1)
+    if not pass_on:
+        return rows
+    column = np.zeros((*rows.shape[:2], 1))
+    column[:, -1] = 1
+    return jnp.concatenate([rows, jnp.asarray(column, rows.dtype)], 2)
+
+
+def _conditioner(params: PyTree, context: Context, x: First) -> tuple[First, First, First]:
+    """Log-scale and shift of one coupling, and x itself.
+
+    The first product has an identity beside its weights and gives x back. XLA would compute anything cheaper once more
+    for each of its uses, and what that is made of, layer after layer, which takes ten times as long.
+    """
+    hidden = _product(params["context"], context)
+    hidden = hidden.reshape(len(hidden), *(1,) * (x.ndim - context.ndim), *context.shape[1:])
+    first, x = jnp.split(_product(params["first"], x), [len(hidden)])
+    hidden += first
+    for kernel in params["hidden"]:
+        hidden = _product(kernel, nn.relu(hidden))
+    log_scale, shift = jnp.split(_product(params["last"], nn.relu(hidden)), 2)
+    return log_scale, shift, x
+
+
+def _forward(params: PyTree, x: First, context: Context, inner: float) -> tuple[First, tuple[First, First]]:
+    """A coupling and c tanh(. / c); the argument of tanh and the log-scale, which make the log-determinant."""
+    log_scale, shift, x = _conditioner(params, context, x)
+    u = (x * jnp.exp(log_scale) + shift) / inner
+    return inner * jnp.tanh(u), (u, log_scale)
+
+
+def _inverse(params: PyTree, y: First, context: Context, inner: float) -> tuple[First, tuple[First, First]]:
+    log_scale, shift, x = _conditioner(params, context, inner * _stretch(y / inner))
+    return (x - shift) * jnp.exp(-log_scale), (x / inner, log_scale)
+
+
+def _lead(array: Array, like: Array) -> Array:
+    """The array with axes of length 1 in front, as many as `like` has more."""
+    return jnp.reshape(array, (1,) * (like.ndim - array.ndim) + array.shape)
+
+
+class Couplings(distrax.Bijector):
+    """All layers and the final bound, as one distrax bijector over vectors.
+
+    Args:
+      params: of the layers, stacked, as `TransformFlow` names them.
+      kept: as `kept_coordinates` gives.
+      embedding: of the images.
+      inner: c, of the tanh after each layer.
+      bound: w.
+      scan: one compiled layer in a loop instead of all of them in a row: compiles faster, runs slower.
+    """
+
+    def __init__(
+        self,
+        params: PyTree,
+        kept: Bool[np.ndarray, "layers d"],
+        embedding: Float[Array, "*batch e"],
+        *,
+        inner: float,
+        bound: float,
+        scan: bool,
+    ) -> None:
+        super().__init__(event_ndims_in=1)
+        # Biases are weights of a feature 1: no sums of their own, forward or backward. Zero weights give what is kept
+        # a scale of 1 and a shift of 0, exactly, and hide the others from the products.
+        layers, d = kept.shape
+        first = jnp.where(kept[:, :, None], params["first"], 0)
+        beside = jnp.asarray(np.tile(np.eye(d, d + 1, k=1), (layers, 1, 1)), first.dtype)
+        last = _with_bias(params["last"], params["last_bias"], pass_on=False)
+        self._params = {
+            "context": _with_bias(params["context"], params["context_bias"], pass_on=True),
+            "first": jnp.concatenate([first, beside], 2),
+            "hidden": [_with_bias(*parts, pass_on=True) for parts in params["hidden"]],
+            "last": jnp.where(np.tile(~kept, 2)[:, None], last, 0),
+        }
+        ones = jnp.ones((1, *embedding.shape[:-1]), embedding.dtype)
+        self._context = jnp.concatenate([jnp.moveaxis(embedding, -1, 0), ones])
+        self._layers, self._inner, self._bound, self._scan = len(kept), inner, bound, scan
+
+    def forward_and_log_det(self, x: Values) -> tuple[Values, LogDet]:
+        """From base to parameters."""
+        x, log_det = self._run(_forward, jnp.moveaxis(x, -1, 0), reverse=False)
+        u = x / self._bound
+        return jnp.moveaxis(self._bound * jnp.tanh(u), 0, -1), log_det + jnp.sum(_log_slopes(u), 0)
+
+    def inverse_and_log_det(self, y: Values) -> tuple[Values, LogDet]:
+        """From parameters to base."""
+        u = _stretch(jnp.moveaxis(y, -1, 0) / self._bound)
+        x, log_det = self._run(_inverse, self._bound * u, reverse=True)
+        return jnp.moveaxis(x, 0, -1), -log_det - jnp.sum(_log_slopes(u), 0)
+
+    def _run(self, layer: Any, x: First, *, reverse: bool) -> tuple[First, LogDet]:
+        """All layers by turns, and the log-determinant of their forward direction."""
+
+        def step(x: First, params: PyTree) -> tuple[First, tuple[First, First]]:
+            return layer(params, x, self._context, self._inner)
+
+        if self._scan:
+            x, (u, log_scale) = jax.lax.scan(step, x, self._params, reverse=reverse)
+        else:
+            parts = []
+            for i in sorted(range(self._layers), reverse=reverse):
+                x, part = step(x, jax.tree.map(lambda leaf, i=i: leaf[i], self._params))
+                parts.append(part)
+            u, log_scale = (jnp.stack(leaves) for leaves in zip(*parts, strict=True))
+        return x, jnp.sum(_log_slopes(u) + log_scale, (0, 1))
+
+    def same_as(self, other: distrax.Bijector) -> bool:
+        """Whether it is this very object."""
+        return other is self
+
+
+class TransformFlow(nn.Module):
+    """g(T; I): a distribution over transform parameters in (-bound, bound)^d, given an embedding of the image.
+
+    The base's location, log-scale and weights are linear in the embedding. The last layers of the conditioners and
+    this projection start `init_scale` times smaller than usual, so that the flow starts near the identity (but for its
+    bounds) and nearly the same for all images. Products in full float32 precision. Single embeddings (e,) or batches
+    (*batch, e).
+
+    Attributes:
+      dimension: d, from 1 to 6 for the transforms here; any positive number works.
+      layers: L.
+      widths: of the conditioners' hidden layers: (32, 32) in A.3, (64, 64) in the paper's text.
+      modes: of the base.
+      base: "gaussian" or "uniform".
+      relaxation, temperature: how the choice of a mode is made differentiable, see `Mixture`.
+      bound: w; the largest entropy is d log(2 w).
+      inner_bound: c.
+      init_scale: see above.
+      spread: initial standard deviation of the modes' locations, 0 to below 1; their scale is sqrt(1 - spread^2), so
+        that the mixture starts with variance 1. Modes that start alike stay alike for long.
+      scan: see `Couplings`; parameters are the same either way.
+    """
+
+    dimension: int
+    layers: int = 12
+    widths: tuple[int, ...] = (32, 32)
+    modes: int = 1
+    base: str = "gaussian"
+    relaxation: str = "straight_through"
+    temperature: float = 0.05
+    bound: float = 1.0
+    inner_bound: float = 6.0
+    init_scale: float = 0.01
+    spread: float = 0.0
+    scan: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("dimension", "layers"):
+            checks.positive_int(name, getattr(self, name))
+        checks.positive_int("number of widths", len(self.widths))
+        for width in self.widths:
+            checks.positive_int("each of widths", width)
+        check_options(self.base, self.relaxation, self.temperature, modes=self.modes)
+        for name in ("bound", "inner_bound", "init_scale"):
+            checks.in_range(name, getattr(self, name), 0.0, open_low=True)
+        checks.in_range("spread", self.spread, 0.0, 1.0, open_high=True)
+        super().__post_init__()
+
+    def distribution(self, embedding: Float[Array, "*batch e"]) -> distrax.Transformed:
+        """The distribution as a distrax object with the embedding's batch shape.
+
+        One key gives every row its own noise, which then depends on the batch's shape; `sample` takes a key a row.
+        """
+        return distrax.Transformed(*self._parts(embedding))
+
+    def sample(
+        self, key: Key[Array, "*batch"], embedding: Float[Array, "*batch e"], *, n: int
+    ) -> tuple[Float[Array, "*batch n d"], Float[Array, "*batch n"]]:
+        """n transforms for every embedding and their log-densities (nats), in one pass.
+
+        Args:
+          key: one for each embedding: what is drawn depends on it and its embedding alone.
+          embedding: of the image or images.
+          n: how many, at least 1.
+        """
+        checks.positive_int("n", n)
+        base, couplings = self._parts(embedding)
+        z = base.sample_each(key, n=n)
+        params, log_det = couplings.forward_and_log_det(z)
+        return jnp.moveaxis(params, 0, -2), jnp.moveaxis(base.log_prob(z) - log_det, 0, -1)
+
+    def log_prob(
+        self, params: Float[Array, "*batch n d"], embedding: Float[Array, "*batch e"]
+    ) -> Float[Array, "*batch n"]:
+        """log g(params; I) of n given transforms an embedding, by the inverse; -inf outside of the bounds.
+
+        Gradients are finite up to the bounds and on them.
+
+        Raises:
+          ValueError: if the parameters have another dimension than the flow.
+        """
+        if params.shape[-1] != self.dimension:
+            raise ValueError(f"The flow is over {self.dimension} parameters; got params of shape {params.shape}.")
+        values = jnp.moveaxis(params, -2, 0)
+        base, couplings = self._parts(embedding)
+        z, log_det = couplings.inverse_and_log_det(values)
+        inside = jnp.all(jnp.abs(values) <= self.bound, -1)
+        return jnp.moveaxis(jnp.where(inside, base.log_prob(z) + log_det, -jnp.inf), 0, -1)
+
+    def max_entropy(self) -> float:
+        """d log(2 w), of the uniform distribution in the bounds: no target above it can be reached."""
+        return self.dimension * math.log(2 * self.bound)
+
+    @nn.compact
+    def _parts(self, embedding: Float[Array, "*batch e"]) -> tuple[Mixture, Couplings]:
+        e, d, modes = embedding.astype(jnp.float32), self.dimension, self.modes
+        dense = nn.initializers.lecun_normal(batch_axis=0)
+        small = nn.initializers.variance_scaling(self.init_scale**2, "fan_in", "truncated_normal", batch_axis=0)
+        zeros = nn.initializers.zeros_init()
+        count, widths = self.layers, self.widths
+        layers = {
+            "context": self.param("context", dense, (count, e.shape[-1], widths[0])),
+            "context_bias": self.param("context_bias", zeros, (count, widths[0])),
+            "first": self.param("first", dense, (count, d, widths[0])),
+            "hidden": [
+                (
+                    self.param(f"hidden{i}", dense, (count, *shape)),
+                    self.param(f"hidden{i}_bias", zeros, (count, shape[1])),
+                )
+                for i, shape in enumerate(itertools.pairwise(widths), start=1)
+            ],
+            "last": self.param("last", small, (count, widths[-1], 2 * d)),
+            "last_bias": self.param("last_bias", zeros, (count, 2 * d)),
+        }
+        couplings = Couplings(
+            layers,
+            kept_coordinates(count, d),
+            e,
+            inner=self.inner_bound,
+            bound=self.bound,
+            scan=self.scan,
+        )
+        projection = partial(
+            nn.Dense, dtype=jnp.float32, precision="highest", kernel_init=nn.initializers.lecun_normal()
+        )
+        raw = self.init_scale * projection(modes * (2 * d + 1), use_bias=False, name="base")(e)
+        weights, loc, log_scale = jnp.split(raw, (modes, modes * (1 + d)), axis=-1)
+        shape = (*e.shape[:-1], modes, d)
+        loc, log_scale = loc.reshape(shape), log_scale.reshape(shape)
+        mixture = Mixture(
+            weights + _lead(self.param("base_weights", zeros, (modes,)), weights),
+            loc + _lead(self.param("base_loc", nn.initializers.normal(self.spread), (modes, d)), loc),
+            log_scale + _lead(self.param("base_log_scale", self._log_scale, (modes, d)), log_scale),
+            family=self.base,
+            relaxation=self.relaxation,
+            temperature=self.temperature,
+        )
+        return mixture, couplings
+
+    def _log_scale(self, key: Array, shape: tuple[int, ...]) -> Array:
+        return jnp.full(shape, 0.5 * math.log(1 - self.spread**2), jnp.float32)

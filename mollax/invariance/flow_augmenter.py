@@ -1,0 +1,73 @@
+"""The flow as an augmenter: pose network, flow, transforms."""
+
+from __future__ import annotations
+
+import math
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from mollax import checks
+from mollax.invariance.draws import Draws, matrices_of
+from mollax.invariance.flow import TransformFlow
+from mollax.invariance.transforms import DEFAULT_LIMITS, KINDS, Limit, dimension
+from mollax.invariance.uniform import check_call
+
+
+class FlowAugmenter(nn.Module):
+    """Draws T ~ g(.; I) with I's embedding by the pose network (Singhal et al. 2023).
+
+    The penalty is the mean over draws of log g(T; I) (eq 10): its weight is alpha, and with `prior_scale` s the
+    uniform prior over T becomes a Gaussian N(0, s^2), which adds |T|^2 / (2 s^2) (the variant the paper names).
+
+    Attributes:
+      kind: of the transform, see `affine_matrix`.
+      pose: images to embeddings, called as `pose(images, train=False)`.
+      flow: of the kind's dimension.
+      entry_range: see `affine_matrix`.
+      prior_scale: 0 for the uniform prior.
+
+    Raises:
+      ValueError: if the flow has another dimension than the kind.
+    """
+
+    kind: str
+    pose: nn.Module
+    flow: TransformFlow
+    entry_range: float = math.pi
+    prior_scale: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.one_of("kind", self.kind, KINDS)
+        if self.flow.dimension != dimension(self.kind):
+            raise ValueError(
+                f'Transforms of kind "{self.kind}" have {dimension(self.kind)} parameters, but the flow has '
+                f"{self.flow.dimension}; give it that dimension."
+            )
+        if self.kind == "crop" and self.flow.bound > 1:
+            raise ValueError(f"Crops with parameters beyond 1 leave the image; the flow's bound is {self.flow.bound}.")
+        checks.in_range("prior_scale", self.prior_scale, 0.0)
+        super().__post_init__()
+
+    def __call__(
+        self,
+        keys: Key[Array, " b"],
+        images: Float[Array, "b h w c"],
+        *,
+        n: int,
+        limits: tuple[Limit, Limit] = DEFAULT_LIMITS,
+    ) -> Draws:
+        """n draws an image; see `Draws`."""
+        check_call(keys, images, n)
+        params, log_density = self.flow.sample(keys, self.pose(images, train=False), n=n)
+        entropy = -jnp.mean(log_density, -1)
+        penalty = -entropy
+        if self.prior_scale:
+            penalty += jnp.mean(jnp.sum(params**2, -1), -1) / (2 * self.prior_scale**2)
+        matrices = matrices_of(params, kind=self.kind, entry_range=self.entry_range, limits=limits)
+        return Draws(params, matrices, log_density, entropy, penalty)
+
+    def log_prob(self, params: Float[Array, "b n d"], images: Float[Array, "b h w c"]) -> Float[Array, "b n"]:
+        """log g(params; I) of given transforms of each image."""
+        return self.flow.log_prob(params, self.pose(images, train=False))
