@@ -37,8 +37,14 @@ class TrainState(flax.struct.PyTreeNode):
         return {"params": self.params, **self.model_state}
 
 
-def create_state(variables: PyTree, optimizer: optax.GradientTransformation, *, ema: bool = False) -> TrainState:
-    """The state before the first update, from a model's freshly initialized variables."""
+def create_state(
+    variables: PyTree,
+    optimizer: optax.GradientTransformation,
+    *,
+    ema: bool = False,
+    extra: dict[str, PyTree] | None = None,
+) -> TrainState:
+    """The state before the first update, from a model's freshly initialized variables and what methods carry along."""
     params = variables["params"]
     model_state = {name: value for name, value in variables.items() if name != "params"}
     # A copy: donated buffers must not be shared between two leaves of the state.
@@ -48,5 +54,5 @@ def create_state(variables: PyTree, optimizer: optax.GradientTransformation, *, 
         params=params,
         model_state=model_state,
         opt_state=optimizer.init(params),
-        extra={"ema": average} if ema else {},
+        extra={**(extra or {}), **({"ema": average} if ema else {})},
     )

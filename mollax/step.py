@@ -35,12 +35,14 @@ def train_step(
     seed: int,
     ema_decay: float = 0.0,
     accumulate: int = 1,
+    adapt: Callable[[PyTree, Metrics], PyTree] | None = None,
     axis_name: str = AXIS,
 ) -> tuple[TrainState, Metrics]:
     """One update from this device's slice of the batch; runs under pmap, or vmap with the same axis name.
 
     The slice is cut into `accumulate` parts whose gradients are averaged, then gradients, metrics and model state
-    are averaged over devices. An example's random draws come from its index in the whole batch.
+    are averaged over devices. An example's random draws come from its index in the whole batch. `adapt(extra, metrics)`
+    then changes what methods carry along (controllers, multipliers) by the averaged metrics.
 
     Returns:
       The new state, equal on all devices, and the metrics of this step.
@@ -75,9 +77,11 @@ def train_step(
     gradient, metrics, model_state = jax.lax.pmean((gradient, metrics, model_state), axis_name)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
+    if adapt is not None:
+        extra = adapt(extra, metrics)
     if ema_decay:
         current = {"params": params, "model_state": model_state}
-        extra = {**extra, "ema": optax.incremental_update(current, state.extra["ema"], 1.0 - ema_decay)}
+        extra = {**extra, "ema": optax.incremental_update(current, extra["ema"], 1.0 - ema_decay)}
     metrics |= {"grad_norm": optax.tree.norm(gradient), "param_norm": optax.tree.norm(params)}
     new = TrainState(state.step + 1, params, model_state, opt_state, extra)
     return new, metrics
