@@ -13,11 +13,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-import re
 import shutil
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -29,20 +27,14 @@ from PIL import Image
 
 from mollax import __version__, checks, corrupt, data, evaluators, host
 from mollax.data import Dataset, Split
+from mollax.data.export import choose, class_folders
 from mollax.data.manifest import FILE, Manifest, read_manifest
-from mollax.data.options import evenly_spaced, take
 from mollax.logbook import write_json
 from mollax.progress import Terminal
 
 FROST = "Frost textures are drawn by mollax: numbers with frost differ from those on published sets."
 Batches = Iterable[UInt8[np.ndarray, "b h w c"]]
 Show = Callable[[str, int, int], None]
-
-
-def choose(dataset: Dataset, name: str, images: int) -> Split:
-    """`images` of a split of the data set, evenly spaced, all of them if 0: those that an evaluation takes."""
-    split = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}[name]
-    return take(split, evenly_spaced(len(split), checks.positive_int("--images", images, minimum=0)))
 
 
 def describe(
@@ -74,15 +66,6 @@ def describe(
         severities=tuple(severities),
         notes=(FROST,),
     )
-
-
-def class_folders(dataset: Dataset) -> tuple[str, ...]:
-    """A folder's name for each class: its WordNet id or its name, without what file systems do not take."""
-    plain = [
-        re.sub(r'^\.|[/\\:*?"<>|\x00-\x1f]', "_", name) or "_" for name in dataset.class_ids or dataset.class_names
-    ]
-    counts = Counter(name.lower() for name in plain)
-    return tuple(f"{name} ({i})" if counts[name.lower()] > 1 else name for i, name in enumerate(plain))
 
 
 def write_set(

@@ -158,22 +158,6 @@ def test_a_folder_of_other_data_or_settings_is_refused(dataset, tmp_path):
         write(dataset, tmp_path / "full")
 
 
-def test_images_are_those_that_an_evaluation_takes(dataset):
-    chosen = corrupt_set.choose(dataset, "test", 4)
-    np.testing.assert_array_equal(chosen.images, dataset.test.images[[0, 3, 6, 10]])
-    assert len(corrupt_set.choose(dataset, "validation", 0)) == 11
-    with pytest.raises(ValueError, match="--images must be at least 0; got -1"):
-        corrupt_set.choose(dataset, "test", -1)
-
-
-def test_every_class_has_a_folder_of_its_own(dataset):
-    test = dataset.test
-    odd = Dataset("odd", test, test, test, ("a/b", "a:b", ".git", "Ä (x)", "CON?", ""))
-    assert corrupt_set.class_folders(odd) == ("a_b (0)", "a_b (1)", "_git", "Ä (x)", "CON_", "_")
-    known = Dataset("tiny", test, test, test, ("fish", "crane"), class_ids=("n01", "n02"))
-    assert corrupt_set.class_folders(known) == ("n01", "n02")
-
-
 def test_the_command_writes_a_set_and_goes_on(tmp_path):
     arguments = ["--reader", "digits", "--images=20", "--corruptions", "contrast", "--severities", "1", "3"]
     command = [sys.executable, "-m", "mollax.corrupt_set", f"--out={tmp_path / 'set'}", *arguments]

@@ -7,8 +7,9 @@ import pytest
 import tiny
 from PIL import Image
 
-from mollax import corrupt, corrupt_set, experiment, parallel
+from mollax import corrupt, corrupt_set, evaluation, experiment, parallel
 from mollax.data import Dataset, Split
+from mollax.data.export import choose
 from mollax.evaluators import CorruptedImages, Corrupter, PublishedCorruptions
 from mollax.evaluators.published import UNMATCHED
 
@@ -35,7 +36,7 @@ def arrays(dataset, tmp_path):
 
 
 def write(dataset, folder, *, images=0, layout="npy"):
-    chosen = corrupt_set.choose(dataset, "test", images)
+    chosen = choose(dataset, "test", images)
     corrupt_set.write_set(chosen, folder, corrupt_set.describe(dataset, chosen, layout=layout), NAMES, batch_size=16)
     return folder
 
@@ -62,11 +63,11 @@ def test_evaluations_of_a_written_set_equal_those_on_the_fly(tmp_path):
     paths = ["", *(str(write(dataset, tmp_path / layout, images=30, layout=layout)) for layout in ("npy", "png"))]
     run = experiment.create(config, dataset)
     variables = parallel.replicate(experiment.init_state(config, run)).evaluated()
-    predictor = experiment.create_evaluator(config, run).predictor
+    predictor = evaluation.create_evaluator(config, run).predictor
     found = []
     for path in paths:
         config = tiny.config(**options, eval__corruption_path=path)
-        found.append(experiment.create_corruption_evaluator(config, run, predictor).run(variables))
+        found.append(evaluation.create_corruption_evaluator(config, run, predictor).run(variables))
     assert [block.pop("source").split()[0] for block in found] == ["generated", "written", "written"]
     assert found[0]["images"] == 30
     assert found[0] == found[1] == found[2]
@@ -123,7 +124,7 @@ def test_what_is_missing_is_found_before_training(arrays, dataset, tmp_path):
         PublishedCorruptions(arrays, dataset, names=("contrst",))
     with pytest.raises(ValueError, match=r"eval\.corrupted_images must be at least 0; got -1"):
         PublishedCorruptions(arrays, dataset, names=NAMES, images=-1)
-    chosen = corrupt_set.choose(dataset, "test", 0)
+    chosen = choose(dataset, "test", 0)
     made = corrupt_set.describe(dataset, chosen, severities=(1, 3))
     corrupt_set.write_set(chosen, tmp_path / "part", made, ("contrast",))
     with pytest.raises(ValueError, match="part has severities 1, 3; 2 is not among them"):

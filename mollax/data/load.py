@@ -26,6 +26,7 @@ from mollax.data.options import (
 )
 from mollax.data.options import long_tail as cut_long_tail
 from mollax.data.readers import READERS, check_options, check_path, check_specific
+from mollax.data.rotated import rotate_split
 
 
 def check_raw(raw: RawData, reader: str) -> RawData:
@@ -130,6 +131,7 @@ def load(
     on_bad_image: str = "raise",
     classes: Sequence[str | int] = (),
     long_tail: float = 1.0,
+    rotated: float = 0.0,
     limit: int = 0,
     test_limit: int = 0,
     validation: float = 0.1,
@@ -152,6 +154,8 @@ def load(
         all.
       long_tail: rho >= 1, the ratio of the first to the last class's training size (`long_tail_sizes`); 1
         leaves all.
+      rotated: degrees; every image is turned once, by an angle uniform in +- this (`rotate_split`), after the splits
+        are cut and compared.
       limit: training images to keep, validation part included, classes in proportion; 0 keeps all.
       test_limit: the same for test, and for a validation split that came with the data; 0 keeps all.
       validation: share of the training images, stratified, where the data have no validation split.
@@ -179,6 +183,7 @@ def load(
     options = check_options(ReadOptions(image_size, resize, channels, alpha, on_bad_image, split_seed))
     one_of("duplicates", duplicates, DUPLICATES)
     in_range("long_tail", long_tail, 1.0)
+    in_range("rotated", rotated, 0.0, 180.0)
     in_range("validation", validation, 0.0, 1.0, open_low=True, open_high=True)
     in_range("test", test, 0.0, 1.0, open_low=True, open_high=True)
     positive_int("limit", limit, minimum=0)
@@ -199,6 +204,10 @@ def load(
     )
     splits, shared = separate(splits, duplicates=duplicates)
     missing = check_classes(splits, raw.class_names)
+    turned = []
+    if rotated:
+        splits = {part: rotate_split(split, rotated, seed=split_seed, purpose=part) for part, split in splits.items()}
+        turned = [f"every image turned once, uniformly within +-{rotated:g} degrees (split_seed={split_seed})"]
     return Dataset(
         name=title(reader, place, specific),
         train=splits["train"],
@@ -206,7 +215,7 @@ def load(
         test=splits["test"],
         class_names=raw.class_names,
         skipped=raw.skipped,
-        notes=(*raw.notes, *cut, *shared, *missing),
+        notes=(*raw.notes, *cut, *shared, *missing, *turned),
         class_ids=raw.class_ids,
     )
 
