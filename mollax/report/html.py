@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mollax.report import corruptions, plots
+from mollax.report.invariance import invariance_section
 from mollax.report.page import figure_block, page, write_page
 from mollax.report.table import (
     as_float,
@@ -74,6 +75,7 @@ def write_report(
     history: Sequence[Mapping[str, Any]],
     samples: Mapping[str, Any] | None = None,
     mistakes: Mapping[str, Any] | None = None,
+    transforms: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes `report_html(...)` to `path` in one move: readers see the old page or the new one, never half.
 
@@ -81,7 +83,8 @@ def write_report(
       FileNotFoundError: if the folder of `path` does not exist.
       ValueError: if `results` holds no evaluation.
     """
-    write_page(path, report_html(config=config, results=results, history=history, samples=samples, mistakes=mistakes))
+    pictures = {"samples": samples, "mistakes": mistakes, "transforms": transforms}
+    write_page(path, report_html(config=config, results=results, history=history, **pictures))
 
 
 def report_html(
@@ -91,6 +94,7 @@ def report_html(
     history: Sequence[Mapping[str, Any]],
     samples: Mapping[str, Any] | None = None,
     mistakes: Mapping[str, Any] | None = None,
+    transforms: Mapping[str, Any] | None = None,
 ) -> str:
     """The page as a string; the same input gives the same bytes.
 
@@ -100,6 +104,7 @@ def report_html(
       history: the rows of `metrics.jsonl`.
       samples: what `plots.mollified_grid` takes; None leaves the figure out.
       mistakes: what `plots.mistake_grid` takes; None leaves the figure out.
+      transforms: pictures of learned invariance, see `invariance_section`; None leaves them out.
 
     Raises:
       ValueError: if `results` holds no evaluation.
@@ -117,6 +122,7 @@ def report_html(
         _glossary(),
         figure_block("stress", plots.stress_bars(evaluations), "Error, NLL and ECE of every test", _STRESS_CAPTION),
         *_corruptions(results.get("corruptions")),
+        *invariance_section(results, history, transforms),
         "<h2>Can its confidence be trusted?</h2>",
         _reliability(evaluations, main_name),
     ]
