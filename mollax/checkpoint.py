@@ -24,6 +24,8 @@ FREE_FIELDS = (
     "log",
     "eval",
     "checkpoint",
+    "invariance.predict",
+    "invariance.classifier_from",
 )
 
 
@@ -135,6 +137,22 @@ class Checkpointer:
         """Waits for writes in the background."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+
+def read_variables(workdir: Path) -> dict[str, PyTree]:
+    """The variables that another run evaluates, from its newest checkpoint, on the host: see `TrainState.evaluated`.
+
+    Raises:
+      FileNotFoundError: if the run has none.
+    """
+    folder = workdir / "checkpoints"
+    steps = sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit()) if folder.is_dir() else []
+    if not steps:
+        raise FileNotFoundError(f"There is no checkpoint in {folder}; name the --workdir of a run that has trained.")
+    with ocp.StandardCheckpointer() as reader:
+        saved = reader.restore((folder / str(steps[-1]) / "state").absolute())
+    kept = (saved.get("extra") or {}).get("ema") or saved
+    return {"params": kept["params"], **(kept["model_state"] or {})}
 
 
 def _shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""From a config to the objects of a run: data, model, objective, optimizer, evaluator. No training happens here."""
+"""From a config to the objects of a run: data, model, objective, optimizer. No training happens here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -17,7 +18,8 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 from ml_collections import ConfigDict
 
-from mollax import augment, checks, data, durations, evaluators, keys, models, objectives, optim
+from mollax import augment, augmenters, checks, data, durations, evaluators, keys, models, objectives, optim
+from mollax.checkpoint import read_variables
 from mollax.data import Dataset, Split
 from mollax.parallel import AXIS
 from mollax.state import TrainState, create_state
@@ -38,12 +40,13 @@ class Experiment:
 
     Attributes:
       dataset: its splits.
-      model: the network.
+      model: the network, with an augmenter where one is learned.
       mean, std: per channel, of the training split in [0, 1].
       objective: for `step.train_step`.
       optimizer, schedule: updates and their learning rate.
       steps: length of the run.
       log_every, eval_every, save_every: in steps.
+      learned: what belongs to an augmenter; None without one.
     """
 
     dataset: Dataset
@@ -57,6 +60,7 @@ class Experiment:
     log_every: int
     eval_every: int
     save_every: int
+    learned: augmenters.Learned | None = None
 
 
 def load_data(config: ConfigDict) -> Dataset:
@@ -224,103 +228,102 @@ def create(config: ConfigDict, dataset: Dataset) -> Experiment:
         **config.model.options.to_dict(),
     )
     mean, std = (jnp.asarray(values, jnp.float32) for values in channel_statistics(dataset.train))
-    objective = objectives.classification_objective(
-        model,
-        classes=classes,
-        mean=mean,
-        std=std,
-        augment=create_augment(config),
-        mollifier=create_mollifier(config),
-        mix=create_mix(config),
-        views=create_views(config),
-        consistency=config.loss.consistency,
-        loss=config.loss.name,
-        marginal=config.loss.marginal,
-        repeats=config.mollify.repeats,
-    )
     steps_per_epoch = len(dataset.train) / config.train.batch_size
     to_steps = functools.partial(durations.to_steps, steps_per_epoch=steps_per_epoch)
     steps = to_steps("train.duration", config.train.duration)
     part = functools.partial(to_steps, total=steps)
-    schedule = optim.create_schedule(
-        config.optim.schedule,
-        lr=config.optim.lr,
-        steps=steps,
-        warmup=part("optim.warmup", config.optim.warmup),
-        milestones=[part("optim.milestones", text) for text in config.optim.milestones],
-        factor=config.optim.factor,
-    )
+    learned = augmenters.create_learned(config, model, part)
+    common = {
+        "classes": classes,
+        "mean": mean,
+        "std": std,
+        "augment": create_augment(config),
+        "mollifier": create_mollifier(config),
+        "mix": create_mix(config),
+        "loss": config.loss.name,
+    }
+    if learned is None:
+        objective = objectives.classification_objective(
+            model,
+            **common,
+            views=create_views(config),
+            consistency=config.loss.consistency,
+            marginal=config.loss.marginal,
+            repeats=config.mollify.repeats,
+        )
+    else:
+        objective = augmenters.create_objective(config, learned, **common)
+    create_schedule = functools.partial(_create_schedule, config, steps, part)
+    schedule = create_schedule(config.optim.schedule, lr=config.optim.lr)
     chosen = ("name", "weight_decay", "decay_mask", "momentum", "nesterov", "b1", "b2", "clip_norm")
+    optimizer = optim.create_optimizer(schedule=schedule, **{name: config.optim[name] for name in chosen})
     return Experiment(
         dataset=dataset,
-        model=model,
+        model=model if learned is None else learned.model,
         mean=mean,
         std=std,
         objective=objective,
-        optimizer=optim.create_optimizer(schedule=schedule, **{name: config.optim[name] for name in chosen}),
+        optimizer=optimizer if learned is None else augmenters.create_optimizer(config, optimizer, create_schedule),
         schedule=schedule,
         steps=steps,
         log_every=_whole_groups(part("log.every", config.log.every), config.train.steps_per_dispatch),
         eval_every=_whole_groups(part("eval.every", config.eval.every), config.train.steps_per_dispatch),
         save_every=_whole_groups(part("checkpoint.every", config.checkpoint.every), config.train.steps_per_dispatch),
+        learned=learned,
     )
+
+
+def _create_schedule(
+    config: ConfigDict, steps: int, part: Callable[[str, str], int], name: str, *, lr: float
+) -> optax.Schedule:
+    """A schedule over the whole run with the warm-up, milestones and factor of `config.optim`."""
+    return optim.create_schedule(
+        name,
+        lr=lr,
+        steps=steps,
+        warmup=part("optim.warmup", config.optim.warmup),
+        milestones=[part("optim.milestones", text) for text in config.optim.milestones] if name == "step" else (),
+        factor=config.optim.factor,
+    )
+
+
+def start_classifier(config: ConfigDict, state: TrainState) -> TrainState:
+    """The first state with the classifier of `invariance.classifier_from`, where that is set.
+
+    Raises:
+      FileNotFoundError: if that run has no checkpoint.
+      ValueError: if its network is another, or there is no augmenter.
+    """
+    source = config.invariance.classifier_from
+    if not source:
+        return state
+    if not config.invariance.augmenter:
+        raise ValueError("invariance.classifier_from is for runs with an invariance.augmenter; name one.")
+    saved = read_variables(Path(source))
+    own_state = {name: value["classifier"] for name, value in state.model_state.items() if "classifier" in value}
+    # A run without an augmenter is a classifier and nothing else.
+    params = saved["params"].get("classifier", saved["params"])
+    model_state = {name: saved[name].get("classifier", saved[name]) for name in saved if name != "params"}
+    for what, found, own in (
+        ("parameters", params, state.params["classifier"]),
+        ("state", model_state, own_state),
+    ):
+        shapes = [jax.tree.map(jnp.shape, tree) for tree in (found, own)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"The classifier in {source} is another network: its {what} do not fit model.name.")
+    merged = {name: {**value, "classifier": model_state[name]} for name, value in state.model_state.items()}
+    floats = jax.tree.map(jnp.asarray, {"params": {**state.params, "classifier": params}, "model_state": merged})
+    extra = {**state.extra, "ema": jax.tree.map(jnp.array, floats)} if "ema" in state.extra else state.extra
+    return state.replace(**floats, extra=extra)
 
 
 def init_state(config: ConfigDict, experiment: Experiment) -> TrainState:
     """The state at step 0; parameters are random from `config.seed`."""
     example = jnp.zeros((1, *experiment.dataset.image_shape), jnp.float32)
-    initialize = jax.jit(functools.partial(experiment.model.init, train=False))
-    variables = initialize(keys.stream_key(config.seed, "init"), example)
-    return create_state(variables, experiment.optimizer, ema=config.optim.ema > 0)
-
-
-def create_evaluator(config: ConfigDict, experiment: Experiment) -> evaluators.ClassificationEvaluator:
-    """The evaluator of clean and stressed test images that `config.eval` describes."""
-    stresses = evaluators.create_stresses(config.eval.stress, mean=experiment.mean, std=experiment.std)
-    # Noise for evaluation is the same for every training seed, so that runs are compared on equal images.
-    predictor = evaluators.Predictor(experiment.model, stresses, batch_size=config.eval.batch_size, seed=0)
-    return evaluators.ClassificationEvaluator(
-        predictor,
-        experiment.dataset,
-        stresses=tuple(config.eval.stress),
-        bins=config.eval.bins,
-        resamples=config.eval.resamples,
-    )
-
-
-def create_corruption_evaluator(
-    config: ConfigDict, experiment: Experiment, predictor: evaluators.Predictor
-) -> evaluators.CorruptionEvaluator | None:
-    """The corruption benchmark that `config.eval` asks for, or None."""
-    if not config.eval.corruptions:
-        return None
-    corrupted: evaluators.CorruptedImages
-    if config.eval.corruption_path:
-        corrupted = evaluators.PublishedCorruptions(
-            config.eval.corruption_path,
-            experiment.dataset,
-            names=config.eval.corruptions,
-            images=config.eval.corrupted_images,
-            resize=config.data.resize,
-        )
-    else:
-        corrupted = evaluators.Corrupter(batch_size=config.eval.batch_size, cache=config.eval.corruption_cache)
-    baseline = None
-    if config.eval.baseline:
-        baseline = evaluators.read_baseline(
-            config.eval.baseline,
-            names=evaluators.expand(config.eval.corruptions),
-            data=experiment.dataset.name,
-            classes=len(experiment.dataset.class_names),
-            published=bool(config.eval.corruption_path),
-            source=corrupted.describe(experiment.dataset.test)["source"],
-        )
-    return evaluators.CorruptionEvaluator(
-        predictor,
-        corrupted,
-        experiment.dataset,
-        names=config.eval.corruptions,
-        images=config.eval.corrupted_images,
-        bins=config.eval.bins,
-        baseline=baseline,
-    )
+    key, learned = keys.stream_key(config.seed, "init"), experiment.learned
+    if learned is None:
+        initialize = jax.jit(functools.partial(experiment.model.init, train=False))
+        return create_state(initialize(key, example), experiment.optimizer, ema=config.optim.ema > 0)
+    start = jax.jit(functools.partial(learned.model.init, method="start"))
+    variables = start(key, keys.example_keys(key, 0, 1), example)
+    return create_state(variables, experiment.optimizer, ema=config.optim.ema > 0, extra={"invariance": learned.extra})

@@ -40,6 +40,7 @@ def write_outcome(
     whether the numbers are those that were there.
     """
     clean_logits = found.pop("clean_logits")
+    transforms = found["invariance"].pop("pictures") if "invariance" in found else None
     results = {
         "mollax": mollax.__version__,
         "name": config.name,
@@ -64,6 +65,7 @@ def write_outcome(
         history=history,
         samples=mollified_samples(config, run),
         mistakes=evaluator.mistakes(clean_logits),
+        transforms=transforms,
     )
     console = Console(soft_wrap=True)
     console.print(report.terminal_table(results))

@@ -7,6 +7,7 @@ one fails and names the nearest.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -30,6 +31,7 @@ def base() -> ConfigDict:
                 "on_bad_image": "raise",  # or "skip", counted and listed
                 "classes": (),  # names or indices to keep; () keeps all
                 "long_tail": 1.0,  # rho: first class's share over the last's
+                "rotated": 0.0,  # degrees; every image of every split is turned once, uniformly within +- this
                 "limit": 0,  # training images to keep; 0 keeps all
                 "test_limit": 0,  # test images to keep; 0 keeps all
                 "validation": 0.1,  # share of train that becomes validation where there is none
@@ -74,6 +76,40 @@ def base() -> ConfigDict:
                 "generator": "hash",  # of the noise; or "threefry"
                 "repeats": 1,  # draws of an image in a batch (appendix D)
             },
+            "invariance": {
+                "augmenter": "",  # uniform, augerino, instaaug, gaussian, crop_grid, flow or flow_and_grid; "" is off
+                "kind": "rotation",  # of the transforms; a key of mollax.invariance.KINDS
+                "options": {},  # of the augmenter, such as {"layers": 4, "modes": 3} of the flow
+                "entry_range": 3.141592653589793,  # of the decoupled kinds: a matrix entry at a parameter of 1
+                "padding": "zeros",  # what comes in: zeros, border, reflect or mean
+                "limits": (0.7, 1.0),  # crops: smallest and largest side
+                "late_limits": (),  # those from late_from on; () keeps limits
+                "late_from": "",  # a duration; "" for never
+                "pose": "cnn",  # embeds images; or crop_network, 321 numbers of an image with 64 pixels a side
+                "pose_options": {},  # of the cnn, such as {"widths": (16, 32, 64, 128)}
+                "embedding": 32,  # of the cnn
+                "copies": 1,  # transforms of an image in a batch
+                "include_original": False,  # adds the cross-entropy of the image as it is
+                "average": "loss",  # over copies, eq 9; or "logits" before the loss
+                "warmup": "0 steps",  # images stay as they are, the augmenter does not learn
+                "freeze_classifier": False,
+                "classifier_from": "",  # folder of a run whose classifier this one starts from
+                "controller": "fixed",  # of the penalty's weight: or pid, range
+                "controller_options": {},  # such as {"target": 0.5} of pid, in nats
+                "weight": 0.1,  # alpha of eq 10, for pid and range at the start
+                "optim": {  # of the augmenter; the rest as of the classifier
+                    "name": "adamw",
+                    "lr": 1e-3,
+                    "schedule": "constant",
+                    "weight_decay": 0.01,
+                    "clip_norm": 1.0,  # of the augmenter's gradient alone: a draw near the bounds can be huge
+                },
+                "predict": {  # p(C|I), eq 7
+                    "draws": 20,  # transforms averaged over; 0 takes the image as it is
+                    "average": "probs",  # or logits, log_probs
+                    "radius": 0.0,  # above 0, only parameters with a smaller norm, and the image itself
+                },
+            },
             "loss": {
                 "name": "cross_entropy",  # eq 14; "normalized" is appendix C
                 "marginal": "jensen",  # over repeats: naive, corrected
@@ -114,6 +150,20 @@ def base() -> ConfigDict:
                     "gaussian_blur:1",
                     "contrast:0.3",
                 ),
+                "transforms": {  # what an augmenter has learned
+                    "images": 200,  # of the test set, spread evenly
+                    "draws": 200,  # of each
+                    "aligned": 0,  # images moved by mean shift; 0 is off
+                    "steps": 10,  # of the mean shift
+                    "step_size": 0.1,
+                    "align_draws": 50,
+                },
+                "rotations": {  # accuracy against the rotation of test images, for any run
+                    "angles": (),  # degrees; () is off
+                    "images": 1000,  # 0 takes all
+                    "kl_degrees": 0.0,  # expected KL under random rotations up to this; 0 is off
+                    "kl_draws": 10,
+                },
                 "corruptions": (),  # names, "test" (the 15 of the benchmark), "extra" (4 more); at 5 severities each
                 "corrupted_images": 2000,  # of the test set, spread evenly; 0 corrupts all
                 "baseline": "",  # errors relative to this run's folder; alexnet (mCE) on the published ImageNet-C
@@ -138,6 +188,13 @@ def shrink(config: ConfigDict) -> None:
     config.eval.batch_size = 100
     config.eval.resamples = 100
     config.checkpoint.every = "3 steps"
+    config.eval.transforms.update({"images": 10, "draws": 20, "steps": 2, "align_draws": 4})
+    config.eval.transforms.aligned = min(config.eval.transforms.aligned, 10)
+    config.eval.rotations.update({"images": 20, "kl_draws": 2, "angles": config.eval.rotations.angles[:2]})
+    config.invariance.predict.draws = min(config.invariance.predict.draws, 2)
+    if config.invariance.augmenter:
+        config.invariance.warmup = "2 steps"
+        config.invariance.late_from = config.invariance.late_from and "4 steps"
 
 
 def plain(config: ConfigDict) -> None:
@@ -150,6 +207,14 @@ def read_images(config: ConfigDict) -> None:
     """Reads `config.data.path` as an image folder, or a zip of one, instead of the set's own format."""
     config.data.reader = "folder"
     config.data.channels = 3
+
+
+def assign(config: ConfigDict, name: str, value: Any) -> None:
+    """Sets the field of a dotted name; for words that change one field."""
+    *path, last = name.split(".")
+    for part in path:
+        config = config[part]
+    config[last] = value
 
 
 def variant(config: ConfigDict, argument: str, **variants: Callable[[ConfigDict], None]) -> ConfigDict:

@@ -17,7 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from mollax import experiment, finish, parallel, step
+from mollax import evaluation, experiment, finish, parallel, step
 from mollax.checkpoint import Checkpointer
 from mollax.data import Dataset
 from mollax.data.pipeline import Batches, create_batches
@@ -141,6 +141,7 @@ def _loop(
         seed=config.seed,
         ema_decay=config.optim.ema,
         accumulate=config.optim.accumulate,
+        adapt=None if run.learned is None else run.learned.adapt,
     )
     dispatch = parallel.parallelize(step.many_steps(train_step), donate=True)
     meter = _Meter(run, logbook, checkpointer, config.train.batch_size)
@@ -232,8 +233,8 @@ def _run(config: ConfigDict, workdir: Path, dataset: Dataset | None, *, train: b
             stack.enter_context(open_log(workdir))
         dataset = experiment.load_data(config) if dataset is None else dataset
         run = experiment.create(config, dataset)
-        evaluator = experiment.create_evaluator(config, run)
-        corruptions = experiment.create_corruption_evaluator(config, run, evaluator.predictor)
+        evaluator = evaluation.create_evaluator(config, run)
+        further = evaluation.create_further_evaluators(config, run, evaluator.predictor)
         checkpointer = stack.enter_context(
             closing(Checkpointer(folder, config=config.to_dict(), keep=config.checkpoint.keep))
         )
@@ -243,7 +244,8 @@ def _run(config: ConfigDict, workdir: Path, dataset: Dataset | None, *, train: b
             raise FileNotFoundError(f"There is no checkpoint in {folder}; train a run there first.")
         if restored is not None:
             logging.info("Restored step %d of %d from %s.", int(restored.step), run.steps, folder)
-        state = parallel.replicate(state if restored is None else restored)
+        state = experiment.start_classifier(config, state) if restored is None else restored
+        state = parallel.replicate(state)
         logbook = stack.enter_context(closing(Logbook(workdir, start_step=int(state.step), primary=primary)))
         terminal = stack.enter_context(Terminal(enabled=primary))
         received = stack.enter_context(_signals())
@@ -265,8 +267,8 @@ def _run(config: ConfigDict, workdir: Path, dataset: Dataset | None, *, train: b
                 raise Interrupted(received[0], int(state.step))
 
         found = evaluator.run(state, progress=show)
-        if corruptions is not None:
-            found["corruptions"] = corruptions.run(state.evaluated(), progress=show)
+        for name, other in further.items():
+            found[name] = other.run(state.evaluated(), progress=show)
         history = logbook.history
     how = {"command": command, "wall_seconds": time.perf_counter() - began, "images_per_second": speed}
     return finish.write_outcome(config, run, state, evaluator, found, history, workdir, how, trained=train)

@@ -7,7 +7,7 @@ import pytest
 import tiny
 from ml_collections import ConfigDict
 
-from mollax import augment, experiment, models
+from mollax import augment, evaluation, experiment, models
 from mollax.data import LazyImages, Split
 
 
@@ -165,4 +165,4 @@ def test_unknown_data_names_the_nearest():
 def test_evaluation_settings_are_checked_before_training(dataset, changes, message):
     config = tiny.config(**changes)
     with pytest.raises(ValueError, match=message):
-        experiment.create_evaluator(config, experiment.create(config, dataset))
+        evaluation.create_evaluator(config, experiment.create(config, dataset))

@@ -22,8 +22,9 @@ LAYERS = (
     ("image", "durations", "keys", "logbook", "optim", "parallel", "progress", "state"),
     (*METHODS, "data", "report"),
     ("objectives", "evaluators"),
-    ("step", "checkpoint", "recipes"),
+    ("step", "checkpoint", "recipes", "flow_recipes", "augmenters"),
     ("experiment",),
+    ("evaluation",),
     ("finish",),
     ("train",),
     ("command", "grid"),
@@ -31,7 +32,20 @@ LAYERS = (
 )
 HEIGHT = {unit: height for height, layer in enumerate(LAYERS) for unit in layer}
 METHOD_LIBRARIES = {"jax", "flax", "optax", "distrax", "numpy", "scipy", "PIL", "jaxtyping"}
-CONFIG_UNITS = {"recipes", "main", "train", "experiment", "finish", "command", "grid", "sweep"}
+CONFIG_UNITS = {
+    "align",
+    "recipes",
+    "flow_recipes",
+    "augmenters",
+    "main",
+    "train",
+    "experiment",
+    "evaluation",
+    "finish",
+    "command",
+    "grid",
+    "sweep",
+}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -73,3 +73,25 @@ def equal(a, b):
     assert jax.tree.structure(a) == jax.tree.structure(b)
     for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_array_equal(np.asarray(left), np.asarray(right))
+
+
+def flow_config(**changes):
+    """`config` with a small flow over rotations of digits."""
+    settings = {
+        "mollify__enabled": False,
+        "augment__pad": 0,
+        "model__options": {"hidden": (16,)},
+        "invariance__augmenter": "flow",
+        "invariance__optim__name": "sgd",  # optax's Adam promotes types, which conftest refuses
+        "invariance__options": {"layers": 2, "widths": (8,)},
+        "invariance__pose_options": {"widths": (2, 2, 4, 4)},
+        "invariance__embedding": 6,
+        "invariance__warmup": "2 steps",
+        "invariance__predict__draws": 2,
+        "eval__stress": (),
+        "eval__transforms__images": 12,
+        "eval__transforms__draws": 20,
+        "eval__transforms__steps": 2,
+        "eval__transforms__align_draws": 4,
+    }
+    return config(**{**settings, **changes})

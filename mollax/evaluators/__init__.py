@@ -6,8 +6,10 @@ from mollax.evaluators.corruption import CorruptionEvaluator, expand
 from mollax.evaluators.predictor import Predictor, stack
 from mollax.evaluators.published import PublishedCorruptions
 from mollax.evaluators.relative import Baseline, read_baseline, relative_corruption_error
+from mollax.evaluators.rotation import RotationEvaluator
 from mollax.evaluators.spectrum import corruption_spectra, image_spectrum, mollification_spectra
 from mollax.evaluators.stress import KINDS, create_stress, create_stresses, describe, parse
+from mollax.evaluators.transforms import TransformEvaluator, alignment_block
 
 __all__ = [
     "KINDS",
@@ -18,6 +20,9 @@ __all__ = [
     "CorruptionEvaluator",
     "Predictor",
     "PublishedCorruptions",
+    "RotationEvaluator",
+    "TransformEvaluator",
+    "alignment_block",
     "compiled_ahead",
     "content_hash",
     "corruption_spectra",

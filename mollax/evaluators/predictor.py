@@ -17,22 +17,28 @@ from mollax.evaluators.stress import Stress
 from mollax.parallel import AXIS, parallelize
 
 PyTree = Any
+Predict = Callable[[PyTree, jax.Array, jax.Array], jax.Array]
 
 
 class Predictor:
     """Runs a model over splits. One compiled program serves every stress.
 
-    The random draws of a stress depend on (seed, stress name, index of the image), so that models are compared on the
-    same noise whatever the batch size or number of devices.
+    `predict` takes (variables, a key for each image, stressed and standardised images) and gives logits; a model does,
+    by `apply`, and needs no keys.
+
+    The random draws of a stress and a prediction depend on (seed, stress name, index of the image), so that models are
+    compared on the same noise whatever the batch size or number of devices.
     """
 
-    def __init__(self, model: nn.Module, stresses: Mapping[str, Stress], *, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, predict: nn.Module | Predict, stresses: Mapping[str, Stress], *, batch_size: int, seed: int
+    ) -> None:
         checks.positive_int("eval.batch_size", batch_size)
         devices = jax.device_count()
         # Rounded up: an evaluation batch has no influence on the result, so any number of devices may share it.
         self._batch_size = -(-batch_size // devices) * devices
         self._names, self._seed = tuple(stresses), seed
-        self._predict = parallelize(_predict_function(model, tuple(stresses.values())))
+        self._predict = parallelize(_predict_function(predict, tuple(stresses.values())))
 
     def logits(
         self,
@@ -85,14 +91,19 @@ def stack(split: Split, indices: Sequence[int] | Integer[np.ndarray, " n"]) -> n
     return np.stack([split.images[i] for i in indices])
 
 
-def _predict_function(model: nn.Module, stresses: Sequence[Stress]) -> Callable[..., jax.Array]:
-    def predict(shared: tuple[PyTree, jax.Array, jax.Array], batch: PyTree, data: PyTree) -> jax.Array:
+def _predict_function(predict: nn.Module | Predict, stresses: Sequence[Stress]) -> Callable[..., jax.Array]:
+    def stressed_logits(shared: tuple[PyTree, jax.Array, jax.Array], batch: PyTree, data: PyTree) -> jax.Array:
         variables, key_data, number = shared
         key = jax.random.wrap_key_data(key_data)
         image_keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(batch["index"])
         images = batch["image"].astype(jnp.float32) / 255.0
         branches = [jax.vmap(stress) for stress in stresses]
         stressed = jax.lax.switch(number, branches, image_keys, images)
-        return jax.lax.all_gather(model.apply(variables, stressed, train=False), AXIS, tiled=True)
+        if isinstance(predict, nn.Module):
+            logits = predict.apply(variables, stressed, train=False)
+        else:
+            draw_keys = jax.vmap(lambda image_key: jax.random.fold_in(image_key, 1))(image_keys)
+            logits = predict(variables, draw_keys, stressed)
+        return jax.lax.all_gather(logits, AXIS, tiled=True)
 
-    return predict
+    return stressed_logits

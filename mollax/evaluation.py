@@ -1,0 +1,115 @@
+"""From a config to the evaluators of a run; each gives a block of results.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mollax import augmenters, evaluators
+from mollax.experiment import Experiment
+
+
+def create_evaluator(config: ConfigDict, experiment: Experiment) -> evaluators.ClassificationEvaluator:
+    """The evaluator of clean and stressed test images that `config.eval` describes."""
+    stresses = evaluators.create_stresses(config.eval.stress, mean=experiment.mean, std=experiment.std)
+    # Noise for evaluation is the same for every training seed, so that runs are compared on equal images.
+    predict: Any = experiment.model
+    if experiment.learned is not None:
+        predict = augmenters.create_predict(config, experiment.learned, mean=experiment.mean, std=experiment.std)
+    predictor = evaluators.Predictor(predict, stresses, batch_size=config.eval.batch_size, seed=0)
+    return evaluators.ClassificationEvaluator(
+        predictor,
+        experiment.dataset,
+        stresses=tuple(config.eval.stress),
+        bins=config.eval.bins,
+        resamples=config.eval.resamples,
+    )
+
+
+def create_further_evaluators(
+    config: ConfigDict, experiment: Experiment, predictor: evaluators.Predictor
+) -> dict[str, Any]:
+    """The evaluators that `config.eval` asks for beside the first, by their block's name in results.json."""
+    made = {
+        "corruptions": create_corruption_evaluator(config, experiment, predictor),
+        "invariance": create_transform_evaluator(config, experiment),
+        "rotations": create_rotation_evaluator(config, experiment),
+    }
+    return {name: evaluator for name, evaluator in made.items() if evaluator is not None}
+
+
+def create_transform_evaluator(config: ConfigDict, experiment: Experiment) -> evaluators.TransformEvaluator | None:
+    """The evaluator of what an augmenter has learned, or None without one."""
+    learned = experiment.learned
+    if learned is None:
+        return None
+    return evaluators.TransformEvaluator(
+        learned.model,
+        experiment.dataset,
+        mean=experiment.mean,
+        std=experiment.std,
+        name=config.invariance.augmenter,
+        max_entropy=augmenters.max_entropy(learned.model.augmenter),
+        limits=learned.plan.last_limits,
+        **config.eval.transforms.to_dict(),
+    )
+
+
+def create_rotation_evaluator(config: ConfigDict, experiment: Experiment) -> evaluators.RotationEvaluator | None:
+    """The evaluator of turned test images that `config.eval.rotations` asks for, or None."""
+    settings = config.eval.rotations.to_dict()
+    if not settings["angles"] and not settings["kl_degrees"]:
+        return None
+    predictions: dict[str, Any] = {"as it is": experiment.model}
+    if experiment.learned is not None:
+        options = {"mean": experiment.mean, "std": experiment.std}
+        predictions["averaged"] = augmenters.create_predict(config, experiment.learned, **options)
+        if config.eval.transforms.aligned:
+            predictions["aligned"] = augmenters.create_aligned_predict(config, experiment.learned, **options)
+    return evaluators.RotationEvaluator(
+        predictions,
+        experiment.dataset,
+        mean=experiment.mean,
+        std=experiment.std,
+        batch_size=config.eval.batch_size,
+        **settings,
+    )
+
+
+def create_corruption_evaluator(
+    config: ConfigDict, experiment: Experiment, predictor: evaluators.Predictor
+) -> evaluators.CorruptionEvaluator | None:
+    """The corruption benchmark that `config.eval` asks for, or None."""
+    if not config.eval.corruptions:
+        return None
+    corrupted: evaluators.CorruptedImages
+    if config.eval.corruption_path:
+        corrupted = evaluators.PublishedCorruptions(
+            config.eval.corruption_path,
+            experiment.dataset,
+            names=config.eval.corruptions,
+            images=config.eval.corrupted_images,
+            resize=config.data.resize,
+        )
+    else:
+        corrupted = evaluators.Corrupter(batch_size=config.eval.batch_size, cache=config.eval.corruption_cache)
+    baseline = None
+    if config.eval.baseline:
+        baseline = evaluators.read_baseline(
+            config.eval.baseline,
+            names=evaluators.expand(config.eval.corruptions),
+            data=experiment.dataset.name,
+            classes=len(experiment.dataset.class_names),
+            published=bool(config.eval.corruption_path),
+            source=corrupted.describe(experiment.dataset.test)["source"],
+        )
+    return evaluators.CorruptionEvaluator(
+        predictor,
+        corrupted,
+        experiment.dataset,
+        names=config.eval.corruptions,
+        images=config.eval.corrupted_images,
+        bins=config.eval.bins,
+        baseline=baseline,
+    )

@@ -1,0 +1,295 @@
+"""What an augmenter has learned: its transforms of test images, as numbers and as pictures (METHODS section 2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from mollax import checks, invariance, keys
+from mollax.data import Dataset
+from mollax.evaluators.predictor import stack
+from mollax.image import affine_warp, rotation, standardize
+from mollax.invariance.prototypes import class_spread, prototypes, turn_angle
+
+PyTree = Any
+Progress = Callable[[str, int, int], None]
+EXAMPLES, COPIES = 8, 6
+INPUT_ANGLES = tuple(range(-180, 181, 30))
+_CHUNK = 50  # images at a time
+
+
+class TransformEvaluator:
+    """Draws transforms of test images and measures them; random by a fixed seed and the image's number.
+
+    Args:
+      model: both networks.
+      dataset: whose test images are taken, evenly spread.
+      mean, std: per channel, of the training split.
+      name: of the augmenter, for the report.
+      max_entropy: the largest that it can have, in nats; infinite for no bound.
+      limits: of crops.
+      images: how many test images.
+      draws: transforms of each.
+      aligned: how many images are aligned by mean shift; 0 for none.
+      steps, step_size, align_draws: of the mean shift.
+
+    Raises:
+      ValueError: for counts that make no sense.
+    """
+
+    def __init__(
+        self,
+        model: invariance.TransformedClassifier,
+        dataset: Dataset,
+        *,
+        mean: Float[jax.Array, " c"],
+        std: Float[jax.Array, " c"],
+        name: str,
+        max_entropy: float = math.inf,
+        limits: tuple[float, float] = invariance.DEFAULT_LIMITS,
+        images: int = 200,
+        draws: int = 200,
+        aligned: int = 0,
+        steps: int = 10,
+        step_size: float = 0.1,
+        align_draws: int = 50,
+    ) -> None:
+        counts = {"images": images, "draws": draws, "steps": steps, "align_draws": align_draws}
+        for what, value in counts.items():
+            checks.positive_int(f"eval.transforms.{what}", value)
+        checks.positive_int("eval.transforms.aligned", aligned, minimum=0)
+        self._model, self._dataset, self._mean, self._std = model, dataset, mean, std
+        self._limits, self._draws, self._name = limits, draws, name
+        self._max_entropy = max_entropy if math.isfinite(max_entropy) else None
+        self._kind = getattr(model.augmenter, "kind", "rotation")
+        self._turns = self._kind not in ("translation", "crop")
+        test = dataset.test
+        self._chosen = np.unique(np.linspace(0, len(test) - 1, min(images, len(test))).astype(np.int64))
+        # Mean shift is a sum of steps from the identity, which crops do not have.
+        self._align = None if not aligned or self._kind == "crop" else (aligned, steps, step_size, align_draws)
+        self._draw = jax.jit(self._draw_batch, static_argnames="n")
+        self._shift = jax.jit(self._align_batch)
+
+    def run(self, variables: PyTree, *, progress: Progress | None = None) -> dict[str, Any]:
+        """The block "invariance" of results.json; what it has under "pictures" is for the report."""
+        variables = jax.device_get(variables)
+        images = stack(self._dataset.test, self._chosen)
+        drawn = self._drawn(variables, images, self._chosen, progress)
+        labels: list[int] = np.asarray(self._dataset.test.labels)[self._chosen].tolist()
+        params, matrices, entropy = drawn["params"], drawn["matrices"], drawn["entropy"]
+        angles = np.rad2deg(turn_angle(matrices)) if self._turns else None
+        augmenter = self._model.augmenter
+        pictures = self._pictures(images, matrices)
+        block = {
+            "augmenter": self._name,
+            "max_entropy": self._max_entropy,
+            "kind": self._kind,
+            "parameters": list(invariance.parameter_names(self._kind)),
+            "images": len(images),
+            "draws": self._draws,
+            "bound": getattr(getattr(augmenter, "flow", augmenter), "bound", None),
+            "entropy": float(entropy.mean()),
+            "per_class": self._per_class(labels, entropy, angles),
+            "examples": [
+                self._example(i, labels[i], params[i], None if angles is None else angles[i], float(entropy[i]))
+                for i in self._example_numbers()
+            ],
+            "rotation_error": self._rotation_error(matrices, angles),
+            "input_rotation": self._input_rotation(variables, progress),
+            "alignment": None,
+            "pictures": pictures,
+        }
+        if self._align is not None:
+            block["alignment"], pictures["before"], pictures["after"] = self._aligned(variables, progress)
+        return block
+
+    def _draw_batch(
+        self, variables: PyTree, key_data: jax.Array, index: jax.Array, images: jax.Array, *, n: int
+    ) -> invariance.Draws:
+        key = jax.random.wrap_key_data(key_data)
+        image_keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
+        apply: Callable[..., Any] = self._model.apply
+        plain = standardize(images, self._mean, self._std)
+        return apply(variables, image_keys, plain, n=n, limits=self._limits, method="draw")
+
+    def _drawn(
+        self, variables: PyTree, images: UInt8[np.ndarray, "b h w c"], index: np.ndarray, progress: Progress | None
+    ) -> dict[str, np.ndarray]:
+        """Parameters, matrices and entropies of all images, some at a time."""
+        key_data = jax.random.key_data(keys.stream_key(0, "evaluate/transforms"))
+        n = self._draws + self._draws % 2  # pairs of augmenters draw even numbers
+        found: dict[str, list[np.ndarray]] = {"params": [], "matrices": [], "entropy": []}
+        for start in range(0, len(images), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            floats = jnp.asarray(images[part].astype(np.float32) / 255)
+            draws = self._draw(variables, key_data, jnp.asarray(index[part], jnp.uint32), floats, n=n)
+            for name, rows in found.items():
+                rows.append(np.asarray(getattr(draws, name)))
+            if progress is not None:
+                progress("transforms", min(start + _CHUNK, len(images)), len(images))
+        return {name: np.concatenate(rows) for name, rows in found.items()}
+
+    def _example_numbers(self) -> list[int]:
+        return sorted({int(i) for i in np.linspace(0, len(self._chosen) - 1, EXAMPLES)})
+
+    def _example(
+        self, number: int, label: int, params: np.ndarray, angles: np.ndarray | None, entropy: float
+    ) -> dict[str, Any]:
+        return {
+            "index": int(self._chosen[number]),
+            "label": self._dataset.class_names[label],
+            "entropy": entropy,
+            "params": np.round(params[:200].astype(np.float64), 4).tolist(),
+            "angles": None if angles is None else np.round(angles[:200], 2).tolist(),
+        }
+
+    def _per_class(self, given: list[int], entropy: np.ndarray, angles: np.ndarray | None) -> dict[str, Any]:
+        there, labels = sorted(set(given)), np.array(given)
+        ranges = None
+        if angles is not None:
+            low, _, high = angle_percentiles(angles)
+            ranges = [float((high - low)[labels == k].mean()) for k in there]
+        return {
+            "names": [self._dataset.class_names[k] for k in there],
+            "entropy": [float(entropy[labels == k].mean()) for k in there],
+            "range": ranges,
+        }
+
+    def _rotation_error(self, matrices: np.ndarray, angles: np.ndarray | None) -> dict[str, float] | None:
+        """Whether rotations were discovered among the matrices, for kinds that have others."""
+        if angles is None or self._kind in ("rotation", "rotation_translation"):
+            return None
+        bound = getattr(getattr(self._model.augmenter, "flow", self._model.augmenter), "bound", 1.0)
+        d = invariance.dimension(self._kind)
+        box = np.random.default_rng(0).uniform(-bound, bound, (10_000, d)).astype(np.float32)
+        entry_range = getattr(self._model.augmenter, "entry_range", math.pi)
+        random = jax.vmap(lambda p: invariance.affine_matrix(p, kind=self._kind, entry_range=entry_range))(box)
+        error = jax.vmap(invariance.rotation_error)
+        spread = [invariance.angle_spread(np.deg2rad(row)) for row in angles]
+        return {
+            "drawn": float(error(jnp.asarray(matrices.reshape(-1, 2, 3))).mean()),
+            "random": float(error(random).mean()),
+            "angle_spread": float(np.rad2deg(np.mean(spread))),
+        }
+
+    def _input_rotation(self, variables: PyTree, progress: Progress | None) -> dict[str, Any] | None:
+        """How the drawn angles follow the input's."""
+        if not self._turns:
+            return None
+        chosen = self._chosen[:: max(1, len(self._chosen) // 100)][:100]
+        images = jnp.asarray(stack(self._dataset.test, chosen).astype(np.float32) / 255)
+        turn = jax.jit(jax.vmap(affine_warp, in_axes=(0, None)))
+        rows = []
+        for angle in INPUT_ANGLES:
+            turned = np.rint(np.asarray(turn(images, rotation(math.radians(angle)))) * 255).astype(np.uint8)
+            drawn = self._drawn(variables, turned, chosen, None)
+            angles = np.rad2deg(turn_angle(drawn["matrices"]))
+            rows.append(angle_percentiles(angles, near=-angle).mean(axis=1))
+            if progress is not None:
+                progress("turned images", len(rows), len(INPUT_ANGLES))
+        low, median, high = np.array(rows).T.tolist()
+        return {"angles": list(INPUT_ANGLES), "low": low, "median": median, "high": high, "images": len(chosen)}
+
+    def _align_batch(self, variables: PyTree, image_keys: jax.Array, images: jax.Array) -> invariance.Aligned:
+        assert self._align is not None
+        _, steps, step_size, n = self._align
+        apply: Callable[..., Any] = self._model.apply
+
+        def draw(key: jax.Array, image: jax.Array) -> jax.Array:
+            plain = standardize(image, self._mean, self._std)
+            return apply(variables, key[None], plain[None], n=n, limits=self._limits, method="draw").params[0]
+
+        def one(key: jax.Array, image: jax.Array) -> invariance.Aligned:
+            return invariance.align(
+                key,
+                image,
+                draw,
+                kind=self._kind,
+                steps=steps,
+                step_size=step_size,
+                entry_range=getattr(self._model.augmenter, "entry_range", math.pi),
+                padding=self._model.padding,
+            )
+
+        return jax.vmap(one)(image_keys, images)
+
+    def align_images(
+        self, variables: PyTree, images: Float[np.ndarray, "b h w c"], *, progress: Progress | None = None
+    ) -> tuple[Float[np.ndarray, "b h w c"], Float[np.ndarray, "b 2 3"]]:
+        """Images in [0, 1] after mean shift, and the pull matrices that moved them.
+
+        Raises:
+          ValueError: for an empty set, or transforms that are not finite.
+        """
+        made, matrices = [], []
+        key = keys.stream_key(0, "align")
+        for start in range(0, len(images), _CHUNK):
+            part = images[start : start + _CHUNK].astype(np.float32)
+            found = self._shift(variables, keys.example_keys(key, start, len(part)), jnp.asarray(part))
+            made.append(np.asarray(found.image))
+            matrices.append(np.asarray(found.matrix))
+            if progress is not None:
+                progress("alignment", min(start + _CHUNK, len(images)), len(images))
+        everything = np.concatenate(matrices) if matrices else np.zeros((0, 2, 3), np.float32)
+        invariance.require_finite(everything)
+        return np.concatenate(made), everything
+
+    def _aligned(
+        self, variables: PyTree, progress: Progress | None
+    ) -> tuple[dict[str, Any], Float[np.ndarray, "k h w c"], Float[np.ndarray, "k h w c"]]:
+        assert self._align is not None
+        count, steps, step_size, draws = self._align
+        test = self._dataset.test
+        chosen = np.unique(np.linspace(0, len(test) - 1, min(count, len(test))).astype(np.int64))
+        before = stack(test, chosen).astype(np.float32) / 255
+        after, _ = self.align_images(variables, before, progress=progress)
+        block = alignment_block(before, after, np.asarray(test.labels)[chosen], self._dataset.class_names)
+        means = block.pop("mean_before"), block.pop("mean_after")
+        return {"steps": steps, "step_size": step_size, "draws": draws, **block}, *means
+
+    def _pictures(
+        self, images: UInt8[np.ndarray, "b h w c"], matrices: Float[np.ndarray, "b n 2 3"]
+    ) -> dict[str, Float[np.ndarray, ...] | None]:
+        numbers = self._example_numbers()
+        examples = images[numbers].astype(np.float32) / 255
+        warp = jax.vmap(
+            lambda image, some: jax.vmap(lambda m: affine_warp(image, m, padding=self._model.padding))(some)
+        )
+        drawn = np.asarray(warp(jnp.asarray(examples), jnp.asarray(matrices[numbers, :COPIES])))
+        return {"examples": examples, "drawn": drawn, "before": None, "after": None}
+
+
+def alignment_block(
+    before: Float[np.ndarray, "n h w c"],
+    after: Float[np.ndarray, "n h w c"],
+    labels: Int[np.ndarray, " n"],
+    class_names: Sequence[str],
+) -> dict[str, Any]:
+    """How much of its images' energy each class's mean misses before and after alignment, and the means themselves."""
+    there, within = np.unique(labels, return_inverse=True)
+    block: dict[str, Any] = {"images": len(labels), "names": [class_names[k] for k in there]}
+    for name, images in (("before", before), ("after", after)):
+        block[name] = class_spread(images, within, classes=len(there), relative=True).tolist()
+        block[f"mean_{name}"] = prototypes(images, within, classes=len(there)).images
+    return block
+
+
+def angle_percentiles(angles: Float[np.ndarray, "b n"], *, near: float = 0.0) -> Float[np.ndarray, "3 b"]:
+    """1 %, 50 % and 99 % of n angles in degrees, each row around its circular mean, which is the one closest to `near`.
+
+    On a line the percentiles of angles on both sides of +-180 degrees would span the circle.
+    """
+    turns = np.exp(1j * np.deg2rad(angles))
+    centre = np.rad2deg(np.angle(turns.mean(axis=1)))
+    centre = near + _wrapped(centre - near)
+    return np.asarray(centre + np.percentile(_wrapped(angles - centre[:, None]), [1, 50, 99], axis=1))
+
+
+def _wrapped(angles: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+    return (angles + 180) % 360 - 180

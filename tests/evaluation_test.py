@@ -1,0 +1,73 @@
+"""Which evaluators a config asks for, and a whole run with an augmenter: trained, resumed, reported."""
+
+import json
+
+import numpy as np
+import pytest
+import tiny
+
+from mollax import evaluation, experiment
+from mollax.checkpoint import read_variables
+from mollax.train import train_and_evaluate
+
+ROTATIONS = {"eval__rotations__angles": (0, 90), "eval__rotations__images": 20, "eval__rotations__kl_degrees": 10.0}
+
+
+def made(config):
+    run = experiment.create(config, experiment.load_data(config))
+    predictor = evaluation.create_evaluator(config, run).predictor
+    return evaluation.create_further_evaluators(config, run, predictor)
+
+
+def test_only_what_is_asked_for():
+    assert made(tiny.config()) == {}
+    assert set(made(tiny.flow_config())) == {"invariance"}
+    assert set(made(tiny.config(**ROTATIONS))) == {"rotations"}
+    assert set(made(tiny.config(eval__corruptions=("contrast",)))) == {"corruptions"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    config = tiny.flow_config(
+        invariance__controller="pid",
+        invariance__controller_options={"target": -0.5},
+        eval__transforms__aligned=12,
+        eval__rotations__kl_draws=2,
+        **ROTATIONS,
+    )
+    return folder, config, train_and_evaluate(config, folder)
+
+
+def test_results_and_report_have_the_new_blocks(run):
+    folder, _, results = run
+    assert results["invariance"]["augmenter"] == "flow"
+    assert results["invariance"]["alignment"]["images"] == 12
+    assert "pictures" not in results["invariance"]
+    assert set(results["rotations"]["accuracy"]) == {"as it is", "averaged", "aligned"}
+    assert json.loads((folder / "results.json").read_text())["rotations"] == results["rotations"]
+    page = (folder / "report.html").read_text()
+    assert "Learned invariance" in page
+    assert "Rotated test images" in page
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert any("train/entropy" in row and "train/weight" in row for row in rows)
+
+
+def test_another_run_starts_from_its_classifier(run, tmp_path):
+    folder = run[0]
+    learned = read_variables(folder)["params"]["classifier"]
+    changed = tiny.flow_config(
+        invariance__classifier_from=str(folder), invariance__freeze_classifier=True, train__duration="2 steps"
+    )
+    train_and_evaluate(changed, tmp_path)
+    kept = read_variables(tmp_path)["params"]
+    np.testing.assert_array_equal(kept["classifier"]["linear"]["kernel"], learned["linear"]["kernel"])
+    other = tiny.flow_config(invariance__classifier_from=str(folder), model__options={"hidden": (8,)})
+    with pytest.raises(ValueError, match="is another network: its parameters do not fit"):
+        train_and_evaluate(other, tmp_path / "other")
+    plain = tiny.config(invariance__classifier_from=str(folder))
+    with pytest.raises(ValueError, match=r"for runs with an invariance\.augmenter"):
+        train_and_evaluate(plain, tmp_path / "plain")
+    nowhere = tiny.flow_config(invariance__classifier_from=str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match="There is no checkpoint in"):
+        train_and_evaluate(nowhere, tmp_path / "third")
