@@ -220,9 +220,17 @@ def create_predict(
     """(variables, keys, standardised images) -> log-probabilities, as `config.invariance.predict` says.
 
     The classifier sees images as they are where `draws` is 0.
+
+    Raises:
+      ValueError: for draws, an average or a radius that make no sense for this augmenter.
     """
     settings = config.invariance.predict
     checks.positive_int("invariance.predict.draws", settings.draws, minimum=0)
+    checks.one_of("invariance.predict.average", settings.average, invariance.AVERAGES)
+    checks.in_range("invariance.predict.radius", settings.radius, 0.0)
+    if settings.radius and config.invariance.kind == "crop":
+        raise ValueError("invariance.predict.radius is for transforms around the identity; leave it at 0 for crops.")
+    require_even(config, "predict.draws", settings.draws)
     apply: Callable[..., Any] = learned.model.apply
     if not settings.draws:
         return lambda variables, keys, images: apply(variables, images, train=False)
@@ -277,9 +285,16 @@ def create_aligned_predict(
     return aligned
 
 
+def require_even(config: ConfigDict, field: str, count: int) -> None:
+    """Raises ValueError if two augmenters cannot make half of the draws each."""
+    if config.invariance.augmenter == "flow_and_grid" and count % 2:
+        raise ValueError(f"flow_and_grid draws in pairs: invariance.{field} must be even; got {count}.")
+
+
 def create_objective(config: ConfigDict, learned: Learned, **common: Any) -> Callable[..., Any]:
     """The objective of both networks; `common` are those arguments that plain classification has too."""
     settings = config.invariance
+    require_even(config, "copies", settings.copies)
     names = ("copies", "include_original", "average", "freeze_classifier")
     return partial(
         objectives.invariance_objective, learned.model, warmup=learned.plan, **{n: settings[n] for n in names}

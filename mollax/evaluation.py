@@ -65,7 +65,8 @@ def create_rotation_evaluator(config: ConfigDict, experiment: Experiment) -> eva
     if experiment.learned is not None:
         options = {"mean": experiment.mean, "std": experiment.std}
         predictions["averaged"] = augmenters.create_predict(config, experiment.learned, **options)
-        if config.eval.transforms.aligned:
+        # Mean shift is a sum of steps from the identity, which crops do not have.
+        if config.eval.transforms.aligned and config.invariance.kind != "crop":
             predictions["aligned"] = augmenters.create_aligned_predict(config, experiment.learned, **options)
     return evaluators.RotationEvaluator(
         predictions,

@@ -80,6 +80,33 @@ def test_mistakes(changes, message):
         make()
 
 
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"predict__draws": -1}, "invariance.predict.draws must be at least 0"),
+        ({"predict__average": "prob"}, "invariance.predict.average must be one of .*Did you mean 'probs'"),
+        ({"predict__radius": -1.0}, "invariance.predict.radius must be in"),
+        ({"kind": "crop", "predict__radius": 1.0}, "radius is for transforms around the identity"),
+        (
+            {"kind": "crop", "augmenter": "flow_and_grid", "predict__draws": 5},
+            r"invariance\.predict\.draws must be even; got 5",
+        ),
+    ],
+)
+def test_predictions_are_checked_before_training(changes, message):
+    config = tiny.flow_config(**{f"invariance__{name}": value for name, value in changes.items()})
+    learned = augmenters.create_learned(config, NETWORK, lambda name, text: 3)
+    with pytest.raises(ValueError, match=message):
+        augmenters.create_predict(config, learned, mean=tiny.MEAN, std=tiny.STD)
+
+
+def test_copies_of_two_augmenters_are_even():
+    config = tiny.flow_config(invariance__kind="crop", invariance__augmenter="flow_and_grid")
+    learned = augmenters.create_learned(config, NETWORK, lambda name, text: 3)
+    with pytest.raises(ValueError, match=r"invariance\.copies must be even; got 1"):
+        augmenters.create_objective(config, learned, classes=10, mean=tiny.MEAN, std=tiny.STD)
+
+
 def test_repeats_and_consistency_are_for_other_runs():
     for change, message in (
         ({"mollify__enabled": True, "mollify__repeats": 2}, "mollify.repeats does not go with"),

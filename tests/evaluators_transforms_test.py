@@ -119,3 +119,5 @@ def test_bad_counts(dataset):
     for name in ("images", "draws", "steps", "align_draws"):
         with pytest.raises(ValueError, match=f"eval.transforms.{name} must be at least 1"):
             evaluator(dataset, Oracle(), **{name: 0})
+    with pytest.raises(ValueError, match=r"eval.transforms.step_size must be in \(0, 2\)"):
+        evaluator(dataset, Oracle(), step_size=2.0)

@@ -40,7 +40,7 @@ class TransformEvaluator:
       steps, step_size, align_draws: of the mean shift.
 
     Raises:
-      ValueError: for counts that make no sense.
+      ValueError: for counts that make no sense, or a step size from which mean shift diverges.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class TransformEvaluator:
         for what, value in counts.items():
             checks.positive_int(f"eval.transforms.{what}", value)
         checks.positive_int("eval.transforms.aligned", aligned, minimum=0)
+        checks.in_range("eval.transforms.step_size", step_size, 0.0, 2.0, open_low=True, open_high=True)
         self._model, self._dataset, self._mean, self._std = model, dataset, mean, std
         self._limits, self._draws, self._name = limits, draws, name
         self._max_entropy = max_entropy if math.isfinite(max_entropy) else None

@@ -7,7 +7,7 @@ coordinates [-1, 1] (see `mollax.image.affine`). An augmenter, the flow or a riv
 
 from mollax.invariance.align import Aligned, align, require_finite
 from mollax.invariance.augerino import Augerino
-from mollax.invariance.average import average_predictions, keep_small
+from mollax.invariance.average import AVERAGES, average_predictions, keep_small
 from mollax.invariance.base import Mixture
 from mollax.invariance.crop_grid import CropGrid, CropNetwork, FlowAndGrid, crop_boxes, surrogate_losses
 from mollax.invariance.draws import Draws
@@ -32,6 +32,7 @@ from mollax.invariance.transforms import (
 from mollax.invariance.uniform import Uniform
 
 __all__ = [
+    "AVERAGES",
     "DEFAULT_LIMITS",
     "GENERATORS",
     "KINDS",
