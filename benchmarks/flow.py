@@ -124,14 +124,14 @@ def torch_callers(flow: Any, embeddings: torch.Tensor, params: torch.Tensor) -> 
 
 
 def compile_seconds(flow: TransformFlow, *arguments: Any, repeats: int) -> dict[str, dict[str, float]]:
-    """Seconds to trace and compile each workload, nothing of it cached: the best of a few times."""
+    """Seconds to trace and compile each workload for one device, nothing of it cached: the best of a few times."""
     best: dict[str, dict[str, float]] = {}
     for name in FLOORS:
         runs = []
         for _ in range(repeats):
             jax.clear_caches()
             began = time.perf_counter()
-            lowered = jax.jit(shared(name, flow)).lower(*arguments)
+            lowered = jax.jit(workloads(flow)[name]).lower(*arguments)
             traced = time.perf_counter()
             lowered.compile()
             runs.append((time.perf_counter() - began, traced - began))
@@ -173,9 +173,9 @@ def main() -> None:
     keys = jax.random.split(jax.random.key(1), batch)
     variables = jax.jit(lambda: loop.init(jax.random.key(0), keys, embedding_array, n=1, method="sample"))()
     params = loop.apply(variables, keys, embedding_array, n=1, method="sample")[0]
-    arguments = placed(jnp.int32(0), variables, embedding_array, params)
+    arguments = jnp.int32(0), variables, embedding_array, params
     forms = {"loop": loop, "scan": loop.clone(scan=True)}
-    ours = {form: {name: caller(name, flow, *arguments) for name in FLOORS} for form, flow in forms.items()}
+    ours = {form: {name: caller(name, flow, *placed(*arguments)) for name in FLOORS} for form, flow in forms.items()}
     sizes = {"inner": loop.inner_bound, "bound": loop.bound, "init_scale": INIT_SCALE}
     kept = kept_coordinates(LAYERS, DIMENSION)
     flows = {

@@ -60,7 +60,7 @@ def test_log_prob_is_distraxs(rng):
 
 
 @pytest.mark.parametrize("family", ["gaussian", "uniform"])
-@pytest.mark.parametrize("modes,d", [(1, 1), (3, 1), (1, 2), (3, 2)])
+@pytest.mark.parametrize("modes,d", [(1, 1), (3, 1), pytest.param(1, 2, marks=pytest.mark.slow), (3, 2)])
 def test_a_million_samples_follow_the_density(key, family, modes, d):
     base = Mixture(*parameters(modes, d), family=family)
     samples = np.asarray(jax.jit(lambda k: base.sample(seed=k, sample_shape=1_000_000))(key))

@@ -61,7 +61,7 @@ def density_at(flow: TransformFlow, variables: dict, embedding: jax.Array):
     return lambda points: of(variables, points, embedding)
 
 
-@pytest.mark.parametrize("d", [1, 2, 6])
+@pytest.mark.parametrize("d", [1, 2, pytest.param(6, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("scan", [False, True])
 def test_log_determinants_are_those_of_the_jacobian(d, scan):
     flow, variables, embedding = make(d, scan=scan, batch=())
@@ -76,7 +76,7 @@ def test_log_determinants_are_those_of_the_jacobian(d, scan):
         np.testing.assert_allclose(log_det, np.linalg.slogdet(jacobian)[1], rtol=2e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("d", [1, 3])
+@pytest.mark.parametrize("d", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_in_float64_they_are_to_the_last_digits(d):
     rng = np.random.default_rng(8)
     with jax.enable_x64(True):
@@ -96,7 +96,7 @@ def test_in_float64_they_are_to_the_last_digits(d):
 
 
 @pytest.mark.parametrize("base,modes", [("gaussian", 1), ("gaussian", 3), ("uniform", 1), ("uniform", 3)])
-@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("d", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_density_integrates_to_one_and_samples_follow_it(base, modes, d):
     flow, variables, embedding = make(d, batch=(), base=base, modes=modes, init_scale=0.3)
     drawn, log_density = sampler(flow, 1_000_000)(variables, jax.random.key(9), embedding)
@@ -171,7 +171,9 @@ def train(variables: dict, peaks: jax.Array, power: jax.Array) -> dict:
     return jax.lax.scan(step, (variables, optimizer.init(variables)), keys)[0][0]
 
 
-@pytest.mark.parametrize("peaks,power", [(1, 1.0), (1, 2.0), (2, 1.0), (2, 2.0)])
+@pytest.mark.parametrize(
+    "peaks,power", [(1, 1.0), *(pytest.param(*row, marks=pytest.mark.slow) for row in ((1, 2.0), (2, 1.0), (2, 2.0)))]
+)
 def test_training_reaches_the_target_for_each_embedding(peaks, power):
     """The masses of peaks far apart are not learned (see the base's tests): at lambda 2 they are left out here."""
     start = initialized(TRAINED, 5)

@@ -61,7 +61,7 @@ def _log_slopes(u: Values) -> Values:
 
 def _product(kernel: Float[Array, "d f"], x: First) -> First:
     """kernel^T x; of one long matrix x, since the products of its gradient are slower with more axes."""
-    rows = jnp.matmul(kernel.T, x.reshape(len(x), -1), precision="highest")
+    rows = jax.lax.dot_general(kernel, x.reshape(len(x), -1), (((0,), (0,)), ((), ())), precision="highest")
     return rows.reshape(-1, *x.shape[1:])
 
 
@@ -119,7 +119,7 @@ class Couplings(distrax.Bijector):
       embedding: of the images.
       inner: c, of the tanh after each layer.
       bound: w.
-      scan: one compiled layer in a loop instead of all of them in a row: compiles faster, runs slower.
+      scan: one compiled layer in a loop instead of all of them in a row: compiles faster; which one runs faster depends on the machine and on the pass.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Couplings(distrax.Bijector):
         }
         ones = jnp.ones((1, *embedding.shape[:-1]), embedding.dtype)
         self._context = jnp.concatenate([jnp.moveaxis(embedding, -1, 0), ones])
-        self._layers, self._inner, self._bound, self._scan = len(kept), inner, bound, scan
+        self._inner, self._bound, self._scan = inner, bound, scan
 
     def forward_and_log_det(self, x: Values) -> tuple[Values, LogDet]:
         """From base to parameters."""
@@ -170,9 +170,12 @@ class Couplings(distrax.Bijector):
         if self._scan:
             x, (u, log_scale) = jax.lax.scan(step, x, self._params, reverse=reverse)
         else:
+            # Gradients of a split are put together at once; those of slices are padded and added one by one.
+            leaves, tree = jax.tree.flatten(self._params)
+            layers = [jax.tree.unflatten(tree, layer) for layer in zip(*map(jnp.unstack, leaves), strict=True)]
             parts = []
-            for i in sorted(range(self._layers), reverse=reverse):
-                x, part = step(x, jax.tree.map(lambda leaf, i=i: leaf[i], self._params))
+            for params in reversed(layers) if reverse else layers:
+                x, part = step(x, params)
                 parts.append(part)
             u, log_scale = (jnp.stack(leaves) for leaves in zip(*parts, strict=True))
         return x, jnp.sum(_log_slopes(u) + log_scale, (0, 1))
