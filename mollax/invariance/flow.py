@@ -119,7 +119,8 @@ class Couplings(distrax.Bijector):
       embedding: of the images.
       inner: c, of the tanh after each layer.
       bound: w.
-      scan: one compiled layer in a loop instead of all of them in a row: compiles faster; which one runs faster depends on the machine and on the pass.
+      scan: one compiled layer in a loop instead of all of them in a row. It compiles faster; which one runs faster
+        depends on the machine and on the pass.
     """
 
     def __init__(
