@@ -53,6 +53,19 @@ def test_results_and_report_have_the_new_blocks(run):
     assert any("train/entropy" in row and "train/weight" in row for row in rows)
 
 
+def test_a_stopped_run_goes_on_bit_for_bit(run, tmp_path, monkeypatch):
+    """Both optimizers, the controller and the warm-up are in the checkpoint."""
+    folder, config, _ = run
+    tiny.stop_after_step_six(config, tmp_path, monkeypatch)
+    train_and_evaluate(config, tmp_path)
+    whole, parts = (tiny.last_state(where, config) for where in (folder, tmp_path))
+    tiny.equal(whole, parts)
+    assert int(whole.extra["invariance"]["step"]) == 8
+    assert float(whole.extra["invariance"]["weight"]) != config.invariance.weight
+    assert {"classifier", "augmenter"} == set(whole.params)
+
+
+@pytest.mark.slow
 def test_another_run_starts_from_its_classifier(run, tmp_path):
     folder = run[0]
     learned = read_variables(folder)["params"]["classifier"]

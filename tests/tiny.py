@@ -2,14 +2,18 @@
 
 import functools
 import math
+import os
+import signal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from sklearn.datasets import load_digits
 
-from mollax import models, objectives, optim, parallel, recipes, step
+from mollax import experiment, models, objectives, optim, parallel, recipes, step, train
+from mollax.checkpoint import Checkpointer
 from mollax.state import create_state
 
 MEAN, STD = jnp.full(1, 0.3), jnp.full(1, 0.38)
@@ -73,6 +77,27 @@ def equal(a, b):
     assert jax.tree.structure(a) == jax.tree.structure(b)
     for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_array_equal(np.asarray(left), np.asarray(right))
+
+
+def last_state(workdir, config):
+    """The newest checkpoint of a run."""
+    run = experiment.create(config, experiment.load_data(config))
+    return Checkpointer(workdir / "checkpoints", config=config.to_dict()).restore(experiment.init_state(config, run))
+
+
+def stop_after_step_six(config, workdir, monkeypatch):
+    """Trains until a SIGTERM that comes while step 6 is under way."""
+    put = train._Meter.put
+
+    def kill(self, first_step, metrics):
+        put(self, first_step, metrics)
+        if first_step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train._Meter, "put", kill)
+        with pytest.raises(train.Interrupted, match="Stopped by SIGTERM after step 6; everything is saved"):
+            train.train_and_evaluate(config, workdir)
 
 
 def flow_config(**changes):

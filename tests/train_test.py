@@ -2,8 +2,6 @@
 
 import json
 import logging
-import os
-import signal
 
 import jax
 import numpy as np
@@ -19,13 +17,6 @@ def finished(tmp_path_factory):
     """A workdir with a finished run of 8 steps, and its results."""
     workdir = tmp_path_factory.mktemp("finished")
     return workdir, train.train_and_evaluate(tiny.config(), workdir, command="python -m mollax.main ...")
-
-
-def last_state(workdir, config):
-    from mollax import experiment
-
-    run = experiment.create(config, experiment.load_data(config))
-    return Checkpointer(workdir / "checkpoints", config=config.to_dict()).restore(experiment.init_state(config, run))
 
 
 def test_a_run_writes_everything(finished):
@@ -72,20 +63,10 @@ def test_evaluation_alone_reproduces_the_results(finished, caplog):
 
 def test_a_stopped_run_goes_on_bit_for_bit(finished, tmp_path, monkeypatch):
     config = tiny.config()
-    put = train._Meter.put
-
-    def stop_after_five(self, first_step, metrics):
-        put(self, first_step, metrics)
-        if first_step == 5:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(train._Meter, "put", stop_after_five)
-    with pytest.raises(train.Interrupted, match="Stopped by SIGTERM after step 6; everything is saved"):
-        train.train_and_evaluate(config, tmp_path)
+    tiny.stop_after_step_six(config, tmp_path, monkeypatch)
     assert Checkpointer(tmp_path / "checkpoints", config=config.to_dict()).steps == [4, 6]
-    monkeypatch.setattr(train._Meter, "put", put)
     train.train_and_evaluate(config, tmp_path)
-    tiny.equal(last_state(finished[0], config), last_state(tmp_path, config))
+    tiny.equal(tiny.last_state(finished[0], config), tiny.last_state(tmp_path, config))
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "train/loss" in row] == [2, 4, 6, 8]
 
@@ -93,13 +74,13 @@ def test_a_stopped_run_goes_on_bit_for_bit(finished, tmp_path, monkeypatch):
 def test_several_steps_in_a_dispatch_change_nothing_but_rounding(finished, tmp_path):
     config = tiny.config(train__steps_per_dispatch=4, log__every="4 steps")
     train.train_and_evaluate(config, tmp_path)
-    tiny.close(last_state(finished[0], tiny.config()), last_state(tmp_path, config), 1e-5)
+    tiny.close(tiny.last_state(finished[0], tiny.config()), tiny.last_state(tmp_path, config), 1e-5)
 
 
 def test_streamed_data_train_the_same_model(finished, tmp_path):
     config = tiny.config(data__memory="stream")
     train.train_and_evaluate(config, tmp_path)
-    tiny.close(last_state(finished[0], tiny.config()), last_state(tmp_path, config), 1e-5)
+    tiny.close(tiny.last_state(finished[0], tiny.config()), tiny.last_state(tmp_path, config), 1e-5)
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_value_and_checkpoint(tmp_path):
@@ -112,7 +93,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_value_and_checkpoint(tmp_path
     ):
         train.train_and_evaluate(config, tmp_path)
     good = Checkpointer(tmp_path / "checkpoints", config=config.to_dict())
-    for leaf in jax.tree.leaves(last_state(tmp_path, config).params):
+    for leaf in jax.tree.leaves(tiny.last_state(tmp_path, config).params):
         assert np.isfinite(leaf).all()
     assert good.steps
 
