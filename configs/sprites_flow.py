@@ -4,7 +4,7 @@
 
 Words after a colon, joined by commas: `45`, `90` or `three_modes` (angles of the copies), `paper` (its controller:
 rotation and translation, target 2 nats, which one parameter in (-1, 1) cannot reach), `small` (a narrower pose network:
-three minutes on two cores), `none`, `uniform`, `augerino`, `instaaug` or `gaussian` (instead of the flow), `mollified`,
+four minutes on two cores), `none`, `uniform`, `augerino`, `instaaug` or `gaussian` (instead of the flow), `mollified`,
 `smoke`.
 """
 
