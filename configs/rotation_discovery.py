@@ -1,10 +1,10 @@
 """Rotations found among matrices: a flow over matrix entries, a frozen classifier (fig 7, eq 13; A.3.8).
 
-    python -m mollax.main --config=configs/sprites_flow.py:uniform,small --workdir=runs/sprites_uniform
+    python -m mollax.main --config=configs/sprites_flow.py:90,small,none --workdir=runs/sprites
     python -m mollax.main --config=configs/rotation_discovery.py --workdir=runs/discovery \
-        --config.invariance.classifier_from=runs/sprites_uniform
+        --config.invariance.classifier_from=runs/sprites
 
-The classifier is trained first, on rotated sprites, and stays as it is. Words after a colon, joined by commas: `6d`
+The classifier is trained first, on the sprites alone, and stays as it is. Words after a colon, joined by commas: `6d`
 (all six entries; default two), `small` (for two cores), `instaaug`, `gaussian`, `augerino` (instead of the flow),
 `smoke`.
 """

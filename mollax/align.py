@@ -84,7 +84,6 @@ def align_set(
         mean=jnp.asarray(results["data"]["mean"], jnp.float32),
         std=jnp.asarray(results["data"]["std"], jnp.float32),
         name=config.invariance.augmenter,
-        aligned=1,
         steps=options.steps,
         step_size=options.step_size,
         align_draws=options.draws,

@@ -257,30 +257,22 @@ def create_aligned_predict(
     config: ConfigDict, learned: Learned, *, mean: Float[Array, " c"], std: Float[Array, " c"]
 ) -> Callable[..., Float[Array, "n k"]]:
     """As `create_predict`, of images that mean shift has moved first, as `config.eval.transforms` says."""
-    settings, model = config.eval.transforms, learned.model
-    predict, apply = create_predict(config, learned, mean=mean, std=std), model.apply
+    settings = config.eval.transforms
+    predict = create_predict(config, learned, mean=mean, std=std)
 
     def aligned(variables: PyTree, keys: Array, images: Array) -> Array:
-        def draw(key: Array, image: Array) -> Array:
-            plain = standardize(image, mean, std)[None]
-            draws: Any = apply(variables, key[None], plain, n=settings.align_draws, method="draw")
-            return draws.params[0]
-
-        def move(key: Array, image: Array) -> Array:
-            return invariance.align(
-                key,
-                image,
-                draw,
-                kind=config.invariance.kind,
-                steps=settings.steps,
-                step_size=settings.step_size,
-                entry_range=config.invariance.entry_range,
-                padding=config.invariance.padding,
-            ).image
-
-        plain = jnp.clip(unstandardize(images, mean, std), 0, 1)
-        moved = jax.vmap(move)(jax.vmap(lambda key: jax.random.fold_in(key, 2))(keys), plain)
-        return predict(variables, keys, standardize(moved, mean, std))
+        moved = invariance.align_batch(
+            jax.vmap(lambda key: jax.random.fold_in(key, 2))(keys),
+            jnp.clip(unstandardize(images, mean, std), 0, 1),
+            model=learned.model,
+            variables=variables,
+            mean=mean,
+            std=std,
+            n=settings.align_draws,
+            steps=settings.steps,
+            step_size=settings.step_size,
+        )
+        return predict(variables, keys, standardize(moved.image, mean, std))
 
     return aligned
 

@@ -13,10 +13,10 @@ from mollax.experiment import Experiment
 def create_evaluator(config: ConfigDict, experiment: Experiment) -> evaluators.ClassificationEvaluator:
     """The evaluator of clean and stressed test images that `config.eval` describes."""
     stresses = evaluators.create_stresses(config.eval.stress, mean=experiment.mean, std=experiment.std)
-    # Noise for evaluation is the same for every training seed, so that runs are compared on equal images.
     predict: Any = experiment.model
     if experiment.learned is not None:
         predict = augmenters.create_predict(config, experiment.learned, mean=experiment.mean, std=experiment.std)
+    # Noise for evaluation is the same for every training seed, so that runs are compared on equal images.
     predictor = evaluators.Predictor(predict, stresses, batch_size=config.eval.batch_size, seed=0)
     return evaluators.ClassificationEvaluator(
         predictor,

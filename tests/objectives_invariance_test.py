@@ -157,6 +157,14 @@ def test_crops_are_learned_by_their_score(key):
     assert float(optax.tree.norm(gradient["augmenter"])) > 1e-3
 
 
+def test_crops_learned_by_their_score_need_a_loss_of_each_draw():
+    pose = models.create_model("mlp", classes=4, hidden=())
+    options = {"sides": (2,), "sizes": (0.75,), "offsets": (0.0,)}
+    with pytest.raises(ValueError, match='"logits" has no loss of each draw'):
+        make(network(invariance.CropGrid(pose, **options)), average="logits")
+    make(network(invariance.CropGrid(pose, gradient="straight_through", **options)), average="logits")
+
+
 def controlled_step(model, controller, optimizer=None):
     extra, adapt = objectives.create_controlled(controller)
     made = make(model, warmup=Warmup(steps=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -73,9 +74,14 @@ class TransformEvaluator:
         test = dataset.test
         self._chosen = np.unique(np.linspace(0, len(test) - 1, min(images, len(test))).astype(np.int64))
         # Mean shift is a sum of steps from the identity, which crops do not have.
-        self._align = None if not aligned or self._kind == "crop" else (aligned, steps, step_size, align_draws)
+        self._aligned_images = 0 if self._kind == "crop" else aligned
+        self._mean_shift = {"steps": steps, "step_size": step_size, "draws": align_draws}
         self._draw = jax.jit(self._draw_batch, static_argnames="n")
-        self._shift = jax.jit(self._align_batch)
+        self._shift = jax.jit(
+            functools.partial(
+                invariance.align_batch, model=model, mean=mean, std=std, n=align_draws, steps=steps, step_size=step_size
+            )
+        )
 
     def run(self, variables: PyTree, *, progress: Progress | None = None) -> dict[str, Any]:
         """The block "invariance" of results.json; what it has under "pictures" is for the report."""
@@ -106,7 +112,7 @@ class TransformEvaluator:
             "alignment": None,
             "pictures": pictures,
         }
-        if self._align is not None:
+        if self._aligned_images:
             block["alignment"], pictures["before"], pictures["after"] = self._aligned(variables, progress)
         return block
 
@@ -197,29 +203,6 @@ class TransformEvaluator:
         low, median, high = np.array(rows).T.tolist()
         return {"angles": list(INPUT_ANGLES), "low": low, "median": median, "high": high, "images": len(chosen)}
 
-    def _align_batch(self, variables: PyTree, image_keys: jax.Array, images: jax.Array) -> invariance.Aligned:
-        assert self._align is not None
-        _, steps, step_size, n = self._align
-        apply: Callable[..., Any] = self._model.apply
-
-        def draw(key: jax.Array, image: jax.Array) -> jax.Array:
-            plain = standardize(image, self._mean, self._std)
-            return apply(variables, key[None], plain[None], n=n, limits=self._limits, method="draw").params[0]
-
-        def one(key: jax.Array, image: jax.Array) -> invariance.Aligned:
-            return invariance.align(
-                key,
-                image,
-                draw,
-                kind=self._kind,
-                steps=steps,
-                step_size=step_size,
-                entry_range=getattr(self._model.augmenter, "entry_range", math.pi),
-                padding=self._model.padding,
-            )
-
-        return jax.vmap(one)(image_keys, images)
-
     def align_images(
         self, variables: PyTree, images: Float[np.ndarray, "b h w c"], *, progress: Progress | None = None
     ) -> tuple[Float[np.ndarray, "b h w c"], Float[np.ndarray, "b 2 3"]]:
@@ -232,7 +215,7 @@ class TransformEvaluator:
         key = keys.stream_key(0, "align")
         for start in range(0, len(images), _CHUNK):
             part = images[start : start + _CHUNK].astype(np.float32)
-            found = self._shift(variables, keys.example_keys(key, start, len(part)), jnp.asarray(part))
+            found = self._shift(keys.example_keys(key, start, len(part)), jnp.asarray(part), variables=variables)
             made.append(np.asarray(found.image))
             matrices.append(np.asarray(found.matrix))
             if progress is not None:
@@ -244,15 +227,13 @@ class TransformEvaluator:
     def _aligned(
         self, variables: PyTree, progress: Progress | None
     ) -> tuple[dict[str, Any], Float[np.ndarray, "k h w c"], Float[np.ndarray, "k h w c"]]:
-        assert self._align is not None
-        count, steps, step_size, draws = self._align
-        test = self._dataset.test
+        test, count = self._dataset.test, self._aligned_images
         chosen = np.unique(np.linspace(0, len(test) - 1, min(count, len(test))).astype(np.int64))
         before = stack(test, chosen).astype(np.float32) / 255
         after, _ = self.align_images(variables, before, progress=progress)
         block = alignment_block(before, after, np.asarray(test.labels)[chosen], self._dataset.class_names)
         means = block.pop("mean_before"), block.pop("mean_after")
-        return {"steps": steps, "step_size": step_size, "draws": draws, **block}, *means
+        return {**self._mean_shift, **block}, *means
 
     def _pictures(
         self, images: UInt8[np.ndarray, "b h w c"], matrices: Float[np.ndarray, "b n 2 3"]

@@ -9,14 +9,14 @@ from mollax.invariance.align import Aligned, align, require_finite
 from mollax.invariance.augerino import Augerino
 from mollax.invariance.average import AVERAGES, average_predictions, keep_small
 from mollax.invariance.base import Mixture
-from mollax.invariance.crop_grid import CropGrid, CropNetwork, FlowAndGrid, crop_boxes, surrogate_losses
+from mollax.invariance.crop_grid import CropGrid, CropNetwork, FlowAndGrid, crop_boxes, scored, surrogate_losses
 from mollax.invariance.draws import Draws
 from mollax.invariance.entropy import PID, EntropyRange, Fixed, require_reachable
 from mollax.invariance.flow import TransformFlow
 from mollax.invariance.flow_augmenter import FlowAugmenter
 from mollax.invariance.gaussian import Gaussian
 from mollax.invariance.instaaug import InstaAug
-from mollax.invariance.model import TransformedClassifier, predict, warp_standardized
+from mollax.invariance.model import TransformedClassifier, align_batch, predict, warp_standardized
 from mollax.invariance.prototypes import angle_spread, class_spread, turn_angle
 from mollax.invariance.transforms import (
     DEFAULT_LIMITS,
@@ -54,6 +54,7 @@ __all__ = [
     "Uniform",
     "affine_matrix",
     "align",
+    "align_batch",
     "angle_spread",
     "average_predictions",
     "class_spread",
@@ -67,6 +68,7 @@ __all__ = [
     "require_finite",
     "require_reachable",
     "rotation_error",
+    "scored",
     "surrogate_losses",
     "turn_angle",
     "warp_standardized",

@@ -291,7 +291,7 @@ class FlowAndGrid(nn.Module):
 
     def scored(self, n: int) -> Bool[np.ndarray, " n"]:
         """Which of n draws have their gradient from the score, see `surrogate_losses`."""
-        return np.stack([_scored(self.flow, n // 2), _scored(self.grid, n // 2)], axis=1).reshape(n)
+        return np.stack([scored(self.flow, n=n // 2), scored(self.grid, n=n // 2)], axis=1).reshape(n)
 
 
 def surrogate_losses(augmenter: nn.Module, losses: Float[Array, "b n"], draws: Draws) -> Float[Array, "b n"]:
@@ -307,22 +307,23 @@ def surrogate_losses(augmenter: nn.Module, losses: Float[Array, "b n"], draws: D
       losses: of the draws, one each.
       draws: by the augmenter.
     """
-    scored = _scored(augmenter, losses.shape[1])
-    if not scored.any():
+    chosen = scored(augmenter, n=losses.shape[1])
+    if not chosen.any():
         return losses
     reward = jax.lax.stop_gradient(losses)
-    count = int(scored.sum())
+    count = int(chosen.sum())
     if count > 1 and getattr(augmenter, "leave_one_out", False):
-        total = jnp.sum(jnp.where(scored[None], reward, 0), axis=1, keepdims=True)
+        total = jnp.sum(jnp.where(chosen[None], reward, 0), axis=1, keepdims=True)
         reward -= (total - reward) / (count - 1)
     log_p = draws.log_density
     score = reward * (log_p - jax.lax.stop_gradient(log_p))
-    return losses + jnp.where(scored[None], score, 0)
+    return losses + jnp.where(chosen[None], score, 0)
 
 
-def _scored(augmenter: nn.Module, n: int) -> Bool[np.ndarray, " n"]:
-    scored = getattr(augmenter, "scored", None)
-    return np.zeros(n, bool) if scored is None else np.asarray(scored(n))
+def scored(augmenter: nn.Module, *, n: int) -> Bool[np.ndarray, " n"]:
+    """Which of n draws of any augmenter have their gradient from the score, see `surrogate_losses`."""
+    which = getattr(augmenter, "scored", None)
+    return np.zeros(n, bool) if which is None else np.asarray(which(n))
 
 
 def _conv(planes: int, size: int, *, name: str, stride: int = 1) -> nn.Conv:

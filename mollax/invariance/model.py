@@ -8,10 +8,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, Shaped
+from jaxtyping import Array, Float, Key, PRNGKeyArray, Shaped
 
 from mollax import checks
 from mollax.image import affine_warp, standardize, unstandardize
+from mollax.invariance.align import Aligned, align
 from mollax.invariance.average import average_predictions, keep_small
 from mollax.invariance.draws import Draws, Limit
 from mollax.invariance.transforms import DEFAULT_LIMITS
@@ -114,6 +115,45 @@ def predict(
     logits = jnp.concatenate([logits, apply(variables, images, train=False)[:, None]], 1)
     params = jnp.pad(draws.params, ((0, 0), (0, 1), (0, 0)))  # the image itself has the zero transform
     return average_predictions(logits, average=average, keep=keep_small(params, radius=radius))
+
+
+def align_batch(
+    keys: Key[Array, " b"],
+    images: Float[Array, "b h w c"],
+    *,
+    model: TransformedClassifier,
+    variables: PyTree,
+    mean: Float[Array, " c"],
+    std: Float[Array, " c"],
+    n: int,
+    steps: int,
+    step_size: float,
+) -> Aligned:
+    """`align` of each image in [0, 1] by the model's own augmenter, n draws a step (random: by the image's key).
+
+    Raises:
+      ValueError: as `align`.
+    """
+    apply: Callable[..., Any] = model.apply
+    augmenter: Any = model.augmenter
+
+    def draw(key: PRNGKeyArray, image: Float[Array, "h w c"]) -> Float[Array, "n d"]:
+        plain = standardize(image, mean, std)
+        return apply(variables, key[None], plain[None], n=n, method="draw").params[0]
+
+    def one(key: PRNGKeyArray, image: Float[Array, "h w c"]) -> Aligned:
+        return align(
+            key,
+            image,
+            draw,
+            kind=augmenter.kind,
+            steps=steps,
+            step_size=step_size,
+            entry_range=augmenter.entry_range,
+            padding=model.padding,
+        )
+
+    return jax.vmap(one)(keys, images)
 
 
 def warp_standardized(

@@ -115,7 +115,7 @@ def invariance_objective(
 
     Raises:
       ValueError: for an unknown loss or average, fewer copies than one, or averaged logits of mollified images, which
-        have no common label.
+        have no common label, or of crops that are learned by their score.
     """
     checks.positive_int("invariance.copies", copies)
     checks.one_of("invariance.average", average, AVERAGES)
@@ -123,6 +123,11 @@ def invariance_objective(
         raise ValueError(
             'invariance.average "logits" needs one label for all copies of an image, but each is mollified by its own '
             'temperature; use "loss", or turn mollify.enabled off.'
+        )
+    if average == "logits" and invariance.scored(model.augmenter, n=copies).any():
+        raise ValueError(
+            'invariance.average "logits" has no loss of each draw, from which crops of a grid are learned; use "loss", '
+            'or the grid\'s gradient "straight_through".'
         )
     negative_log = negative_log_likelihood(loss)
     apply: Callable[..., Any] = model.apply
