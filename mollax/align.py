@@ -10,59 +10,52 @@ counter-clockwise) and prototypes.png, the mean image of each class before and a
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
-from ml_collections import ConfigDict
 from PIL import Image
 
-from mollax import augmenters, checks, data, evaluators, experiment, host, invariance, models
-from mollax.checkpoint import read_variables
+from mollax import checks, data, evaluators, experiment, host, invariance
 from mollax.data import Dataset
 from mollax.data.export import choose, class_folders
+from mollax.finished_run import FinishedRun, open_run, read_records
 from mollax.logbook import write_json
 from mollax.progress import Terminal
 from mollax.report.invariance_plots import aligned_means
 
 
-def read_run(workdir: Path) -> tuple[ConfigDict, dict[str, Any]]:
-    """The config and the results of a finished run.
+def read_run(workdir: Path) -> FinishedRun:
+    """A finished run that can align.
 
     Raises:
-      FileNotFoundError: if it has none.
+      FileNotFoundError: if there is none.
       ValueError: if it has no augmenter, or one whose transforms cannot be added up.
     """
-    for name in ("config.json", "results.json"):
-        if not (workdir / name).is_file():
-            raise FileNotFoundError(f"There is no {name} in {workdir}; name the --workdir of a run that has finished.")
-    config = ConfigDict(json.loads((workdir / "config.json").read_text(encoding="utf-8")))
-    results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
+    config, _ = read_records(workdir)
     if not config.invariance.augmenter:
         raise ValueError(f"The run in {workdir} has no augmenter, so it knows no poses; train one with a flow.")
     if config.invariance.kind == "crop":
         raise ValueError(f"The run in {workdir} has learned crops; mean shift is for transforms around the identity.")
-    return config, results
+    return open_run(workdir)
 
 
-def read_images(config: ConfigDict, results: dict[str, Any], options: argparse.Namespace) -> Dataset:
+def read_images(run: FinishedRun, options: argparse.Namespace) -> Dataset:
     """The images to align: the run's own, or others at its size and channels."""
     if not options.reader:
-        return experiment.load_data(config)
-    height, width, channels = results["data"]["image_shape"]
+        return experiment.load_data(run.config)
+    height, width, channels = run.results["data"]["image_shape"]
     if height != width:
         raise ValueError(f"Other images can be brought to square sizes only; this run has {height}x{width}.")
     return data.load(options.reader, path=options.path or None, image_size=height, channels=channels)
 
 
 def align_set(
-    config: ConfigDict, results: dict[str, Any], workdir: Path, dataset: Dataset, options: argparse.Namespace, show: Any
+    run: FinishedRun, dataset: Dataset, options: argparse.Namespace, show: Any
 ) -> tuple[
     Float[np.ndarray, "n h w c"], Float[np.ndarray, "n h w c"], Float[np.ndarray, "n 2 3"], Int[np.ndarray, " n"]
 ]:
@@ -71,26 +64,23 @@ def align_set(
     Raises:
       ValueError: for an empty set, images of another shape than the run's, or transforms that are not finite.
     """
-    shape = tuple(results["data"]["image_shape"])
+    shape = tuple(run.results["data"]["image_shape"])
     if dataset.image_shape != shape:
         raise ValueError(f"The run is for images of {shape}; these have {dataset.image_shape}.")
-    classes = len(results["data"]["class_names"])
-    extra = config.mollify.enabled and config.mollify.label_form in ("extra", "extra_keep")
-    classifier = models.create_model(config.model.name, classes=classes + extra, **config.model.options.to_dict())
-    augmenter = augmenters.create_augmenter(config)
+    assert isinstance(run.model, invariance.TransformedClassifier)  # as it has an augmenter
     evaluator = evaluators.TransformEvaluator(
-        invariance.TransformedClassifier(classifier, augmenter, padding=config.invariance.padding),
+        run.model,
         dataset,
-        mean=jnp.asarray(results["data"]["mean"], jnp.float32),
-        std=jnp.asarray(results["data"]["std"], jnp.float32),
-        name=config.invariance.augmenter,
+        mean=run.mean,
+        std=run.std,
+        name=run.config.invariance.augmenter,
         steps=options.steps,
         step_size=options.step_size,
         align_draws=options.draws,
     )
     split = choose(dataset, options.split, options.images)
     before = evaluators.stack(split, range(len(split))).astype(np.float32) / 255
-    after, matrices = evaluator.align_images(read_variables(workdir), before, progress=show)
+    after, matrices = evaluator.align_images(run.variables, before, progress=show)
     return before, after, matrices, np.asarray(split.labels)
 
 
@@ -144,14 +134,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> str:
-    config, results = read_run(options.workdir)
+    run = read_run(options.workdir)
     checks.positive_int("--draws", options.draws)
     host.keep_freed_memory()
-    dataset = read_images(config, results, options)
+    dataset = read_images(run, options)
     for line in data.describe(dataset):
         logging.info("%s", line)
     with Terminal() as terminal:
-        found = align_set(config, results, options.workdir, dataset, options, terminal.show)
+        found = align_set(run, dataset, options, terminal.show)
     options.out.mkdir(parents=True, exist_ok=True)
     block = write_set(options.out, dataset, *found)
     before, after = (float(np.nanmean(block[name])) for name in ("before", "after"))

@@ -77,7 +77,7 @@ def test_crops_cannot_be_aligned(tmp_path):
 
 
 def test_images_of_another_shape_are_refused(workdir, unhooked):
-    config, results = align.read_run(workdir)
+    run = align.read_run(workdir)
     other = types.SimpleNamespace(image_shape=(9, 9, 1))
     with pytest.raises(ValueError, match=r"The run is for images of \(8, 8, 1\); these have \(9, 9, 1\)"):
-        align.align_set(config, results, workdir, other, None, None)
+        align.align_set(run, other, None, None)
