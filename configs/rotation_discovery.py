@@ -5,8 +5,8 @@
         --config.invariance.classifier_from=runs/sprites
 
 The classifier is trained first, on the sprites alone, and stays as it is. Words after a colon, joined by commas: `6d`
-(all six entries; default two), `small` (for two cores), `instaaug`, `gaussian`, `augerino` (instead of the flow),
-`smoke`.
+(all six entries; default two), `small` (for two cores), `score` (our gradient of the modes' weights), `instaaug`,
+`gaussian`, `augerino` (instead of the flow), `smoke`.
 """
 
 from ml_collections import ConfigDict
@@ -42,4 +42,4 @@ def get_config(argument: str = "") -> ConfigDict:
     config.invariance.weight = 0.002
     config.invariance.optim.lr = 3e-3
     rivals = {word: flow_recipes.RIVALS[word] for word in ("augerino", "instaaug", "gaussian")}
-    return recipes.variant(config, argument, **{"6d": six, "small": small, **rivals})
+    return recipes.variant(config, argument, **{"6d": six, "small": small, "score": flow_recipes.scored, **rivals})

@@ -4,8 +4,8 @@
 
 Words after a colon, joined by commas: `45`, `90` or `three_modes` (angles of the copies), `paper` (its controller:
 rotation and translation, target 2 nats, which one parameter in (-1, 1) cannot reach), `small` (a narrower pose network:
-four minutes on two cores), `none`, `uniform`, `augerino`, `instaaug` or `gaussian` (instead of the flow), `mollified`,
-`smoke`.
+four minutes on two cores), `score` (our gradient of the modes' weights), `none`, `uniform`, `augerino`, `instaaug` or
+`gaussian` (instead of the flow), `mollified`, `smoke`.
 """
 
 import functools
@@ -54,4 +54,5 @@ def get_config(argument: str = "") -> ConfigDict:
     config.eval.transforms.aligned = 200
     angles = {word: functools.partial(recipes.assign, name="data.angles", value=word) for word in ("45", "90")}
     words = {"three_modes": three_modes, "paper": paper, "small": small, "mollified": flow_recipes.mollified}
+    words["score"] = flow_recipes.scored
     return recipes.variant(config, argument, **words, **angles, **flow_recipes.RIVALS)

@@ -74,6 +74,12 @@ RIVALS: dict[str, Callable[[ConfigDict], None]] = {
 }
 
 
+def scored(config: ConfigDict) -> None:
+    """Learns the weights of the flow's modes by their score, ours, instead of straight through."""
+    config.name += "-score"
+    config.invariance.options.relaxation = "score"
+
+
 def mollified(config: ConfigDict) -> None:
     """Mollifies what the augmenter has transformed."""
     config.name += "-mollified"

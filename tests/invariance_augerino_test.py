@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from compiling import fast
 
 from mollax.invariance.augerino import Augerino
 from mollax.invariance.transforms import affine_matrix, dimension
 
 # Compiles several times faster; nothing here runs long.
-fast = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 IMAGES = jnp.zeros((3, 4, 4, 1))
 
 
@@ -45,7 +45,7 @@ def test_starts_at_softplus_of_zero(kind, key):
     assert 0.8 * width < np.abs(draws.params).max() <= width
     np.testing.assert_allclose(draws.entropy, d * math.log(2 * width), rtol=1e-5)
     np.testing.assert_allclose(draws.penalty, -width * math.sqrt(d), rtol=1e-6)
-    assert {leaf.dtype.name for leaf in draws} == {"float32"}
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(draws)} == {"float32"}
 
 
 def test_density_is_scipys(key):

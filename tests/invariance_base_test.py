@@ -10,6 +10,7 @@ import scipy.special
 import scipy.stats
 
 from mollax.invariance.base import Mixture, check_options
+from mollax.invariance.draws import surrogate_losses
 
 
 def parameters(modes: int, d: int, batch: tuple[int, ...] = (), *, seed: int = 3) -> tuple[jax.Array, ...]:
@@ -192,6 +193,40 @@ def test_straight_through_entropy_does_not_see_the_weights_of_modes_far_apart(ke
     assert near * exact_near > 0
 
 
+@pytest.mark.parametrize("family", ["gaussian", "uniform"])
+def test_score_gradients_are_exact_for_modes_near_and_far(key, family):
+    """Of E[h + log p] in all parameters, against quadrature; boxes without an overlap, whose edges have no gradient."""
+    logits = jnp.array([1.0, 0.0, -0.5])
+    log_scale = jnp.log(jnp.array([[0.3], [0.4], [0.2]]))
+    loc = jnp.array([[-1.0], [0.2 if family == "gaussian" else 0.5], [1.5]])
+
+    def sampled(parts, n):
+        base = Mixture(*parts, family=family, relaxation="score")
+        z = base.sample(seed=key, sample_shape=n)
+        values = z[:, 0] ** 4 + base.log_prob(z)
+        return jnp.mean(surrogate_losses(values[None], base.score(z)[None]))
+
+    def exact(parts):
+        logits, loc, log_scale = parts
+        pi, unit = jax.nn.softmax(logits)[:, None], jnp.linspace(-1, 1, 4001)[None] * (6 if family == "gaussian" else 1)
+        weights = jnp.exp(-0.5 * unit**2) if family == "gaussian" else jnp.ones_like(unit)
+        z = loc + jnp.exp(log_scale) * unit
+        values = z**4 + Mixture(*parts, family=family).log_prob(z.reshape(-1, 1)).reshape(z.shape)
+        return jnp.sum(pi * weights * values) / jnp.sum(weights)
+
+    parts = logits, loc, log_scale
+    for found, expected in zip(jax.grad(sampled)(parts, 400_000), jax.jit(jax.grad(exact))(parts), strict=True):
+        np.testing.assert_allclose(found, expected, atol=0.02 * float(jnp.abs(expected).max()) + 0.01)
+    np.testing.assert_allclose(sampled(parts, 400_000), exact(parts), atol=0.02)
+    # Its samples are those of the straight-through choice; the others, and one mode, have no score.
+    plain = Mixture(*parts, family=family)
+    z = plain.sample(seed=key, sample_shape=9)
+    scored = Mixture(*parts, family=family, relaxation="score")
+    np.testing.assert_array_equal(scored.sample(seed=key, sample_shape=9), z)
+    assert plain.score(z) is None
+    assert Mixture(logits[:1], loc[:1], log_scale[:1], relaxation="score").score(z) is None
+
+
 def test_soft_samples_do_not_follow_the_density(key):
     parts = jnp.zeros(2), jnp.array([[-2.0], [2.0]]), jnp.log(jnp.full((2, 1), 0.2))
     found = {}
@@ -223,7 +258,7 @@ def test_bad_input(key):
         Mixture(logits[:2], loc, log_scale)
     for options, message in {
         (("family", "normal"),): "base must be one of 'gaussian', 'uniform'; got 'normal'",
-        (("relaxation", "hard"),): "relaxation must be one of 'straight_through', 'soft'; got 'hard'",
+        (("relaxation", "hard"),): "relaxation must be one of 'straight_through', 'soft', 'score'; got 'hard'",
         (("temperature", 0.0),): r"temperature must be in \(0, inf\); got 0",
         (("family", "uniform"), ("relaxation", "soft")): "lie between its boxes",
     }.items():

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from mollax.invariance.draws import surrogate_losses
 from mollax.invariance.flow import Couplings, TransformFlow, kept_coordinates
 
 BENT = {"init_scale": 0.4, "spread": 0.6}
@@ -147,7 +148,7 @@ def log_target(t: jax.Array, peaks: jax.Array) -> jax.Array:
     return jnp.where(peaks == 1, -0.5 * ((t - 0.3) / 0.25) ** 2, two)
 
 
-TRAINED = TransformFlow(1, layers=8, modes=4, spread=0.7, scan=True)
+TRAINED = TransformFlow(1, layers=8, modes=4, relaxation="score", spread=0.7, scan=True)
 TWO_IMAGES, SIGNS = jnp.eye(2, 5), jnp.array([[1.0], [-1.0]])  # the f of the second is mirrored
 
 
@@ -159,8 +160,8 @@ def train(variables: dict, peaks: jax.Array, power: jax.Array) -> dict:
 
     def loss(variables: dict, key: jax.Array) -> jax.Array:
         keys = jax.random.split(key, 2)
-        drawn, log_density = TRAINED.apply(variables, keys, TWO_IMAGES, n=256, method="sample")
-        return jnp.mean(log_density - power * log_target(SIGNS * drawn[..., 0], peaks))
+        drawn, log_density, score = TRAINED.apply(variables, keys, TWO_IMAGES, n=256, method="sample_and_score")
+        return jnp.mean(surrogate_losses(log_density - power * log_target(SIGNS * drawn[..., 0], peaks), score))
 
     def step(carry: tuple, key: jax.Array) -> tuple[tuple, None]:
         variables, state = carry
@@ -175,7 +176,7 @@ def train(variables: dict, peaks: jax.Array, power: jax.Array) -> dict:
     "peaks,power", [(1, 1.0), *(pytest.param(*row, marks=pytest.mark.slow) for row in ((1, 2.0), (2, 1.0), (2, 2.0)))]
 )
 def test_training_reaches_the_target_for_each_embedding(peaks, power):
-    """The masses of peaks far apart are not learned (see the base's tests): at lambda 2 they are left out here."""
+    """The masses of separate peaks too, which straight-through choices hardly learn (see the base's tests)."""
     start = initialized(TRAINED, 5)
     with jax.numpy_dtype_promotion("standard"):  # for optax
         trained = train(start, jnp.int32(peaks), jnp.float32(power))
@@ -187,12 +188,8 @@ def test_training_reaches_the_target_for_each_embedding(peaks, power):
         before, found = (np.asarray(density_at(TRAINED, v, embedding)(x), np.float64) for v in (start, trained))
         assert (np.exp(before) * (before - target)).sum() * volume > 0.2
         divergence = (np.exp(found) * (found - target)).sum() * volume
-        left = sign[0] * points[:, 0] < -0.05
-        mass, right_mass = (np.exp(log)[left].sum() * volume for log in (found, target))
-        of_masses = mass * np.log(mass / right_mass) + (1 - mass) * np.log((1 - mass) / (1 - right_mass))
-        print(f"{peaks} peaks, lambda {power}: KL {divergence:.4f}, of it masses {of_masses:.4f}")
-        assert divergence - (of_masses if (peaks, power) == (2, 2.0) else 0) < 0.02
-        assert of_masses < 0.05
+        print(f"{peaks} peaks, lambda {power}: KL {divergence:.4f}")
+        assert divergence < 0.02
 
 
 def test_every_image_draws_by_its_key_alone():

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.stats
+from compiling import fast
 
 from mollax.invariance.gaussian import Gaussian
 from mollax.invariance.transforms import affine_matrix, dimension
 
 # Compiles several times faster; nothing here runs long.
-fast = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 class Pose(nn.Module):
@@ -73,7 +73,7 @@ def test_draws_are_scipys_normals(kind, key, images):
     np.testing.assert_allclose(draws.log_density, law.logpdf(params).sum(-1), rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(draws.entropy, law.entropy().sum(-1)[:, 0], rtol=1e-4, atol=1e-4)
     assert scipy.stats.kstest(((params - mean[:, None]) / scale[:, None]).ravel(), "norm").pvalue > 1e-3
-    assert {leaf.dtype.name for leaf in draws} == {"float32"}
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(draws)} == {"float32"}
 
 
 def test_matrices_are_those_of_the_params(key, images):

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
+from compiling import fast
 
 from mollax.invariance.instaaug import InstaAug
 from mollax.invariance.transforms import affine_matrix, dimension
 
 # Compiles several times faster; nothing here runs long.
-fast = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 class Pose(nn.Module):
@@ -82,7 +82,7 @@ def test_draws_are_scipys_uniforms(kind, key, images):
     np.testing.assert_allclose(draws.entropy, entropy, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(draws.penalty, -draws.entropy)
     np.testing.assert_allclose(draws.log_density, np.broadcast_to(-entropy[:, None], (3, 400)), rtol=1e-4, atol=1e-4)
-    assert {leaf.dtype.name for leaf in draws} == {"float32"}
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(draws)} == {"float32"}
 
 
 @pytest.mark.parametrize("kind", ["rotation", "crop"])
@@ -141,7 +141,7 @@ def test_tiny_and_huge_intervals_stay_finite(key, images):
         variables = started(module, key, images, scale=30.0)
 
         def total(v, m=module):
-            return sum(jnp.mean(leaf) for leaf in drawn(m, v, keys, images, n=3))
+            return sum(jnp.mean(leaf) for leaf in jax.tree.leaves(drawn(m, v, keys, images, n=3)))
 
         value, gradient = fast(jax.value_and_grad(total))(variables)
         assert np.isfinite(value)

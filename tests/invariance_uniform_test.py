@@ -1,19 +1,18 @@
 """Fixed boxes of parameters against closed forms, SciPy's uniform law and their own samples."""
 
 import math
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from compiling import fast
 
 from mollax.invariance.transforms import affine_matrix, dimension
 from mollax.invariance.uniform import Uniform
 
 # Compiles several times faster; nothing here runs long.
-fast = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 IMAGES = jnp.zeros((3, 4, 4, 1))
 
 
@@ -36,7 +35,7 @@ def test_shapes_and_closed_forms(kind, key):
     np.testing.assert_allclose(draws.log_density, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(draws.entropy, d * math.log(2 * width), atol=1e-6)
     np.testing.assert_array_equal(draws.penalty, np.zeros(3))
-    assert {leaf.dtype.name for leaf in draws} == {"float32"}
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(draws)} == {"float32"}
 
 
 def test_samples_are_uniform(key):

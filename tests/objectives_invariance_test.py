@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 import tiny
+from compiling import fast
 
 from mollax import invariance, keys, models, objectives, optim, parallel, step
 from mollax.image import affine_warp, standardize
@@ -142,7 +143,8 @@ def test_mollification_comes_after_the_transform(problem, key):
     assert np.isfinite(float(value))
 
 
-def test_crops_are_learned_by_their_score(key):
+@pytest.mark.parametrize("average", ["loss", "logits"])
+def test_crops_are_learned_by_their_score(key, average):
     """The objective takes surrogate losses: without them a grid's logits would have no gradient but the penalty's."""
     pose = models.create_model("mlp", classes=4, hidden=())
     grid = invariance.CropGrid(pose, sides=(2,), sizes=(0.75,), offsets=(0.0,))
@@ -150,19 +152,45 @@ def test_crops_are_learned_by_their_score(key):
     variables = variables_of(model, jnp.zeros((1, 8, 8, 1)))
     extra = {"invariance": {**EXTRA["invariance"], "weight": jnp.float32(0.0)}}
 
-    def loss(params):
-        return make(model, copies=2)(params, {}, extra, batch_of(8), key, 0)[0]
+    def loss(params, warmup):
+        plan = Warmup(steps=warmup)
+        return make(model, copies=2, average=average, warmup=plan)(params, {}, extra, batch_of(8), key, 0)[0]
 
-    gradient = jax.jit(jax.grad(loss))(variables["params"])
-    assert float(optax.tree.norm(gradient["augmenter"])) > 1e-3
+    slopes = fast(jax.grad(loss), static_argnums=1)
+    assert float(optax.tree.norm(slopes(variables["params"], 0)["augmenter"])) > 1e-3
+    # In the warm-up nothing is chosen.
+    assert float(optax.tree.norm(slopes(variables["params"], 6)["augmenter"])) == 0
 
 
-def test_crops_learned_by_their_score_need_a_loss_of_each_draw():
-    pose = models.create_model("mlp", classes=4, hidden=())
-    options = {"sides": (2,), "sizes": (0.75,), "offsets": (0.0,)}
-    with pytest.raises(ValueError, match='"logits" has no loss of each draw'):
-        make(network(invariance.CropGrid(pose, **options)), average="logits")
-    make(network(invariance.CropGrid(pose, gradient="straight_through", **options)), average="logits")
+def test_the_score_of_averaged_logits_is_that_of_all_copies(key):
+    pose = models.create_model("mlp", classes=2, hidden=())
+    model = network(invariance.CropGrid(pose, sides=(1, 1), sizes=(0.5, 1.0), offsets=(0.0, 0.0)))
+    params = variables_of(model, jnp.zeros((1, 8, 8, 1)))["params"]
+    params = jax.tree.map(lambda leaf: 3 * leaf, params)
+    extra, batch = {"invariance": {**EXTRA["invariance"], "weight": jnp.float32(0.0)}}, batch_of(2)
+    objective = make(model, copies=2, average="logits")
+    plain = batch["image"].astype(jnp.float32) / 255
+
+    def exact(weights):
+        """The expected loss over the four pairs of two crops."""
+        p = jax.nn.softmax(pose.apply({"params": weights}, standardize(plain, tiny.MEAN, tiny.STD), train=False))
+        matrices = jnp.array([[[size, 0.0, 0.0], [0.0, size, 0.0]] for size in (0.5, 1.0)])
+        crops = jnp.stack([jnp.stack([affine_warp(image, m) for image in plain]) for m in matrices])
+        logits = [
+            model.apply({"params": params}, standardize(crop, tiny.MEAN, tiny.STD), train=False) for crop in crops
+        ]
+        total = 0.0
+        for i, j in np.ndindex(2, 2):
+            losses = -jnp.take_along_axis(jax.nn.log_softmax((logits[i] + logits[j]) / 2), batch["label"][:, None], 1)
+            total += jnp.mean(p[:, i] * p[:, j] * losses[:, 0])
+        return total
+
+    expected = jax.grad(exact)(params["augmenter"]["pose"])["linear"]["bias"]
+    sampled = jax.vmap(jax.grad(lambda p, k: objective(p, {}, extra, batch, k, 0)[0]), (None, 0))
+    found = fast(sampled)(params, jax.random.split(key, 30_000))["augmenter"]["pose"]["linear"]["bias"]
+    error = 4 * found.std(0).max() / math.sqrt(30_000)
+    assert error < 0.5 * jnp.abs(expected).max()
+    np.testing.assert_allclose(found.mean(0), expected, atol=error)
 
 
 def controlled_step(model, controller, optimizer=None):

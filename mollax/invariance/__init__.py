@@ -9,8 +9,8 @@ from mollax.invariance.align import Aligned, align, require_finite
 from mollax.invariance.augerino import Augerino
 from mollax.invariance.average import AVERAGES, average_predictions, keep_small
 from mollax.invariance.base import Mixture
-from mollax.invariance.crop_grid import CropGrid, CropNetwork, FlowAndGrid, crop_boxes, scored, surrogate_losses
-from mollax.invariance.draws import Draws
+from mollax.invariance.crop_grid import CropGrid, CropNetwork, FlowAndGrid, crop_boxes
+from mollax.invariance.draws import Draws, surrogate_losses
 from mollax.invariance.entropy import PID, EntropyRange, Fixed, require_reachable
 from mollax.invariance.flow import TransformFlow
 from mollax.invariance.flow_augmenter import FlowAugmenter
@@ -68,7 +68,6 @@ __all__ = [
     "require_finite",
     "require_reachable",
     "rotation_error",
-    "scored",
     "surrogate_losses",
     "turn_angle",
     "warp_standardized",

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray
 from mollax import checks
 
 BASES = ("gaussian", "uniform")
-RELAXATIONS = ("straight_through", "soft")
+RELAXATIONS = ("straight_through", "soft", "score")
 _OUTSIDE = -1e30  # a log-density of nothing whose gradient is zero, not NaN
 _ROUNDING = 1e-5  # a sample at the edge of its box counts as inside
 
@@ -24,7 +24,8 @@ class Mixture(distrax.Distribution):
     (-1, 1), y = softmax((log pi + Gumbel) / temperature) (Jang et al. 2017). "straight_through" uses the one-hot y
     with the soft one's gradient: z is exactly distributed as `log_prob` says, its gradient in pi is an approximation.
     "soft" uses y itself: the gradient is that of the samples, but they lie between the modes too and `log_prob` is not
-    their density, so an entropy computed from it is biased.
+    their density, so an entropy computed from it is biased. "score", ours, uses the one-hot y without a gradient;
+    what is computed from z has to be differentiated with `score`, and is then unbiased in all parameters.
 
     The density of uniforms has no gradient at the edges of the boxes: the entropy of a mixture of overlapping ones
     ignores how the overlap changes. With one mode it is exact.
@@ -35,7 +36,7 @@ class Mixture(distrax.Distribution):
       logits: (*batch, k), of the weights pi.
       loc, log_scale: (*batch, k, d).
       family: "gaussian" or "uniform".
-      relaxation: "straight_through" or "soft".
+      relaxation: "straight_through", "soft" or "score".
       temperature: of the Gumbel-softmax.
 
     Raises:
@@ -114,7 +115,7 @@ class Mixture(distrax.Distribution):
         else:
             hard = jax.nn.one_hot(jnp.argmax(noisy, -1), k, dtype=loc.dtype)
             # In this order the value is `hard` to the last bit: the difference of a number and itself is 0.
-            chosen = hard + (soft - jax.lax.stop_gradient(soft))
+            chosen = hard if self._relaxation == "score" else hard + (soft - jax.lax.stop_gradient(soft))
         mixed = jnp.matmul(chosen, jnp.concatenate([loc, jnp.exp(log_scale)], 1), precision="highest")
         return mixed[:, :d] + mixed[:, d:] * noise
 
@@ -149,6 +150,17 @@ class Mixture(distrax.Distribution):
             logits = jax.nn.log_softmax(self._logits)
             mixed = jax.nn.logsumexp(logits.reshape(shape[:-1]) + each, axis=-1)
         return mixed if inside is None else jnp.where(jnp.any(inside, -1), mixed, -jnp.inf)
+
+    def score(self, value: Float[Array, "*sample d"]) -> Float[Array, "*sample"] | None:
+        """log_prob(value) as a function of the weights pi alone, for `surrogate_losses`; None but for "score".
+
+        E over modes of h grad log pi_k = E of h grad log_prob, at fixed samples: the one that does not need to know the
+        mode has less noise (Rao-Blackwell).
+        """
+        if self._relaxation != "score" or self._logits.shape[-1] == 1:
+            return None
+        fixed = jax.lax.stop_gradient((self._loc, self._log_scale, value))
+        return Mixture(self._logits, *fixed[:2], family=self._family).log_prob(fixed[2])
 
 
 def check_options(family: str, relaxation: str, temperature: float, *, modes: int) -> None:

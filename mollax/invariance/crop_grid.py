@@ -21,7 +21,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Float, Key
 
 from mollax import checks
 from mollax.invariance.draws import Draws
@@ -146,7 +146,7 @@ class CropGrid(nn.Module):
 
     - "score" (default), the one of the authors' code: E[L grad log p] is added to the loss's gradient, *not* by the
       draws, whose params and matrices have no gradient, but by the losses: take the mean of
-      `surrogate_losses(augmenter, losses, draws)` in place of that of `losses`. It has their value, and its gradient is
+      `surrogate_losses(losses, draws.score)` in place of that of `losses`. It has their value, and its gradient is
       unbiased. A mean of the losses themselves would train the logits for entropy only.
     - "straight_through": params and matrices have the gradient of the relaxed choice softmax((log p + Gumbel) /
       temperature), so that any loss can be differentiated as it is; biased, since the loss is not linear between crops.
@@ -159,8 +159,6 @@ class CropGrid(nn.Module):
       offsets: o, for each level.
       gradient: see above.
       temperature: of the relaxed choice.
-      leave_one_out: subtract the mean loss of the image's other draws from each in the score (Kool et al. 2019): the
-        same expected gradient with less noise, for n > 1. The authors, who draw one crop, do not.
     """
 
     pose: nn.Module
@@ -171,7 +169,6 @@ class CropGrid(nn.Module):
     offsets: tuple[float, ...] = (0.0, 1.0, 3.0)
     gradient: str = "score"
     temperature: float = 1.0
-    leave_one_out: bool = False
 
     def __post_init__(self) -> None:
         checks.one_of("kind of a CropGrid", self.kind, ("crop",))
@@ -221,11 +218,9 @@ class CropGrid(nn.Module):
             params += jnp.einsum("bnk,kd->bnd", nothing, _crop_params(boxes, limits), precision="highest")
             matrices += jnp.einsum("bnk,kij->bnij", nothing, _box_matrices(boxes), precision="highest")
         entropy = -jnp.sum(jnp.exp(log_p) * log_p, -1)
-        return Draws(params, matrices, jnp.take_along_axis(log_p, chosen, axis=1), entropy, -entropy)
-
-    def scored(self, n: int) -> Bool[np.ndarray, " n"]:
-        """Which of n draws have their gradient from the score, see `surrogate_losses`."""
-        return np.full(n, self.gradient == "score")
+        log_density = jnp.take_along_axis(log_p, chosen, axis=1)
+        score = log_density if self.gradient == "score" else None
+        return Draws(params, matrices, log_density, entropy, -entropy, score)
 
 
 class FlowAndGrid(nn.Module):
@@ -282,52 +277,17 @@ class FlowAndGrid(nn.Module):
             _alternate(flow.log_density, grid.log_density),
             entropies[self.entropy_of],
             (flow.penalty + grid.penalty) / 2,
+            None if flow.score is None and grid.score is None else _alternate(_score(flow), _score(grid)),
         )
-
-    @property
-    def leave_one_out(self) -> bool:
-        """The grid's."""
-        return bool(getattr(self.grid, "leave_one_out", False))
-
-    def scored(self, n: int) -> Bool[np.ndarray, " n"]:
-        """Which of n draws have their gradient from the score, see `surrogate_losses`."""
-        return np.stack([scored(self.flow, n=n // 2), scored(self.grid, n=n // 2)], axis=1).reshape(n)
-
-
-def surrogate_losses(augmenter: nn.Module, losses: Float[Array, "b n"], draws: Draws) -> Float[Array, "b n"]:
-    """Losses of the draws to differentiate, with the values of `losses`: right for every augmenter.
-
-    Draws of a `CropGrid` with the "score" gradient become L + [L - c] (log p - [log p]), brackets without gradient: the
-    gradient of their mean is an unbiased estimate of that of E[L], E[grad L + L grad log p]. c is 0 or, with
-    `leave_one_out`, the mean loss of the image's other such draws. Losses of other augmenters, whose draws are
-    differentiable, stay as they are: the score would count the same gradient twice.
-
-    Args:
-      augmenter: that made the draws; bound or not.
-      losses: of the draws, one each.
-      draws: by the augmenter.
-    """
-    chosen = scored(augmenter, n=losses.shape[1])
-    if not chosen.any():
-        return losses
-    reward = jax.lax.stop_gradient(losses)
-    count = int(chosen.sum())
-    if count > 1 and getattr(augmenter, "leave_one_out", False):
-        total = jnp.sum(jnp.where(chosen[None], reward, 0), axis=1, keepdims=True)
-        reward -= (total - reward) / (count - 1)
-    log_p = draws.log_density
-    score = reward * (log_p - jax.lax.stop_gradient(log_p))
-    return losses + jnp.where(chosen[None], score, 0)
-
-
-def scored(augmenter: nn.Module, *, n: int) -> Bool[np.ndarray, " n"]:
-    """Which of n draws of any augmenter have their gradient from the score, see `surrogate_losses`."""
-    which = getattr(augmenter, "scored", None)
-    return np.zeros(n, bool) if which is None else np.asarray(which(n))
 
 
 def _conv(planes: int, size: int, *, name: str, stride: int = 1) -> nn.Conv:
     return nn.Conv(planes, (size, size), stride, padding=size // 2, use_bias=False, kernel_init=_he(1.0), name=name)
+
+
+def _score(draws: Draws) -> Float[Array, "b n"]:
+    """The draws' score, 0 where they need none."""
+    return jnp.zeros_like(draws.log_density) if draws.score is None else draws.score
 
 
 def _alternate(first: Array, second: Array) -> Array:

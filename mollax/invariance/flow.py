@@ -251,11 +251,19 @@ class TransformFlow(nn.Module):
           embedding: of the image or images.
           n: how many, at least 1.
         """
+        return self.sample_and_score(key, embedding, n=n)[:2]
+
+    def sample_and_score(
+        self, key: Key[Array, "*batch"], embedding: Float[Array, "*batch e"], *, n: int
+    ) -> tuple[Float[Array, "*batch n d"], Float[Array, "*batch n"], Float[Array, "*batch n"] | None]:
+        """As `sample`, and with relaxation "score" what `surrogate_losses` needs to learn the modes' weights."""
         checks.positive_int("n", n)
         base, couplings = self._parts(embedding)
         z = base.sample_each(key, n=n)
         params, log_det = couplings.forward_and_log_det(z)
-        return jnp.moveaxis(params, 0, -2), jnp.moveaxis(base.log_prob(z) - log_det, 0, -1)
+        score = base.score(z)
+        score = None if score is None else jnp.moveaxis(score, 0, -1)
+        return jnp.moveaxis(params, 0, -2), jnp.moveaxis(base.log_prob(z) - log_det, 0, -1), score
 
     def log_prob(
         self, params: Float[Array, "*batch n d"], embedding: Float[Array, "*batch e"]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from mollax import checks
-from mollax.invariance.draws import Draws, matrices_of
+from mollax.invariance.draws import Draws, matrices_of, surrogate_losses
 from mollax.invariance.flow import TransformFlow
 from mollax.invariance.transforms import DEFAULT_LIMITS, KINDS, Limit, dimension
 from mollax.invariance.uniform import check_call
@@ -60,13 +60,13 @@ class FlowAugmenter(nn.Module):
     ) -> Draws:
         """n draws an image; see `Draws`."""
         check_call(keys, images, n)
-        params, log_density = self.flow.sample(keys, self.pose(images, train=False), n=n)
-        entropy = -jnp.mean(log_density, -1)
-        penalty = -entropy
+        params, log_density, score = self.flow.sample_and_score(keys, self.pose(images, train=False), n=n)
+        cost = log_density
         if self.prior_scale:
-            penalty += jnp.mean(jnp.sum(params**2, -1), -1) / (2 * self.prior_scale**2)
+            cost += jnp.sum(params**2, -1) / (2 * self.prior_scale**2)
+        penalty = jnp.mean(surrogate_losses(cost, score), -1)
         matrices = matrices_of(params, kind=self.kind, entry_range=self.entry_range, limits=limits)
-        return Draws(params, matrices, log_density, entropy, penalty)
+        return Draws(params, matrices, log_density, -jnp.mean(log_density, -1), penalty, score)
 
     def log_prob(self, params: Float[Array, "b n d"], images: Float[Array, "b h w c"]) -> Float[Array, "b n"]:
         """log g(params; I) of given transforms of each image."""

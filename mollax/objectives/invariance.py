@@ -115,7 +115,7 @@ def invariance_objective(
 
     Raises:
       ValueError: for an unknown loss or average, fewer copies than one, or averaged logits of mollified images, which
-        have no common label, or of crops that are learned by their score.
+        have no common label.
     """
     checks.positive_int("invariance.copies", copies)
     checks.one_of("invariance.average", average, AVERAGES)
@@ -123,11 +123,6 @@ def invariance_objective(
         raise ValueError(
             'invariance.average "logits" needs one label for all copies of an image, but each is mollified by its own '
             'temperature; use "loss", or turn mollify.enabled off.'
-        )
-    if average == "logits" and invariance.scored(model.augmenter, n=copies).any():
-        raise ValueError(
-            'invariance.average "logits" has no loss of each draw, from which crops of a grid are learned; use "loss", '
-            'or the grid\'s gradient "straight_through".'
         )
     negative_log = negative_log_likelihood(loss)
     apply: Callable[..., Any] = model.apply
@@ -184,12 +179,13 @@ def invariance_objective(
         )
         logits = logits.reshape(count, each, -1)
         targets = examples.labels.reshape(count, each, -1)
+        score = None if draws.score is None else jnp.where(on, draws.score, 0.0)
         if average == "logits":
-            drawn = negative_log(jnp.mean(logits[:, :copies], 1), targets[:, 0])
+            losses = negative_log(jnp.mean(logits[:, :copies], 1), targets[:, 0])[:, None]
+            score = None if score is None else jnp.sum(score, 1, keepdims=True)  # of all copies at once
         else:
             losses = negative_log(logits[:, :copies], targets[:, :copies])
-            drawn = jnp.mean(invariance.surrogate_losses(model.augmenter, losses, draws), 1)
-        cross_entropy = jnp.mean(drawn)
+        cross_entropy = jnp.mean(invariance.surrogate_losses(losses, score))
         if include_original:
             cross_entropy += jnp.mean(negative_log(logits[:, -1], targets[:, -1]))
         weight = jnp.where(on, carried["weight"], 0.0)
