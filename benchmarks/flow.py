@@ -169,14 +169,14 @@ def main() -> None:
     rng = np.random.default_rng(0)
     embeddings = rng.normal(size=(batch, 32)).astype(np.float32)
     embedding_array = jnp.asarray(embeddings)
-    loop = TransformFlow(DIMENSION, layers=LAYERS, widths=(32, 32), init_scale=INIT_SCALE)
+    loop = TransformFlow(DIMENSION, layers=LAYERS, widths=(32, 32), init_scale=INIT_SCALE, scan=False)
     keys = jax.random.split(jax.random.key(1), batch)
     variables = jax.jit(lambda: loop.init(jax.random.key(0), keys, embedding_array, n=1, method="sample"))()
     params = loop.apply(variables, keys, embedding_array, n=1, method="sample")[0]
     arguments = jnp.int32(0), variables, embedding_array, params
     forms = {"loop": loop, "scan": loop.clone(scan=True)}
     ours = {form: {name: caller(name, flow, *placed(*arguments)) for name in FLOORS} for form, flow in forms.items()}
-    sizes = {"inner": loop.inner_bound, "bound": loop.bound, "init_scale": INIT_SCALE}
+    sizes = {"inner": loop.inner_bound, "bound": loop.bound}
     kept = kept_coordinates(LAYERS, DIMENSION)
     flows = {
         "torch": BlockFlow(variables["params"], kept, **sizes),

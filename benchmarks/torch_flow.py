@@ -127,19 +127,19 @@ class GaussianBase(nn.Module):
         return (-0.5 * distance**2 - log_scale - 0.5 * math.log(2 * math.pi)).sum(1)
 
 
-def base_weights(params: Any, scale: float) -> tuple[np.ndarray, np.ndarray]:
+def base_weights(params: Any) -> tuple[np.ndarray, np.ndarray]:
     """Kernel and bias of a base with one mode; its weight, the first output, does nothing."""
-    kernel = scale * np.asarray(params["base"]["kernel"])[:, 1:]
+    kernel = np.asarray(params["base"]["kernel"])[:, 1:]
     return kernel, np.concatenate([np.asarray(params["base_loc"])[0], np.asarray(params["base_log_scale"])[0]])
 
 
 class BlockFlow(nn.Module):
     """A list of steps. Takes a TransformFlow's parameters with one Gaussian mode and what its layers keep."""
 
-    def __init__(self, params: Any, kept: np.ndarray, *, inner: float, bound: float, init_scale: float) -> None:
+    def __init__(self, params: Any, kept: np.ndarray, *, inner: float, bound: float) -> None:
         super().__init__()
         leaf = {name: np.asarray(value) for name, value in params.items() if name != "base"}
-        self.base = GaussianBase(*base_weights(params, init_scale))
+        self.base = GaussianBase(*base_weights(params))
         steps: list[nn.Module] = []
         before = np.arange(kept.shape[1])
         for i, mask in enumerate(kept):
@@ -183,11 +183,11 @@ class BlockFlow(nn.Module):
 class LeanFlow(nn.Module):
     """The same in as few operations as eager PyTorch allows."""
 
-    def __init__(self, params: Any, kept: np.ndarray, *, inner: float, bound: float, init_scale: float) -> None:
+    def __init__(self, params: Any, kept: np.ndarray, *, inner: float, bound: float) -> None:
         super().__init__()
         count, d = kept.shape
         self.inner, self.bound = inner, bound
-        self.base = GaussianBase(*base_weights(params, init_scale))
+        self.base = GaussianBase(*base_weights(params))
         leaf = {name: np.array(value) for name, value in params.items() if not name.startswith("base")}
         leaf["context"] = np.concatenate(list(leaf["context"]), 1)
         leaf["context_bias"] = leaf["context_bias"].reshape(-1)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from compiling import fast
 
 from mollax.invariance.draws import surrogate_losses
 from mollax.invariance.flow import Couplings, TransformFlow, kept_coordinates
@@ -18,10 +19,7 @@ BENT = {"init_scale": 0.4, "spread": 0.6}
 @functools.cache
 def initialized(flow: TransformFlow, e: int) -> dict:
     """Variables as training starts with."""
-    init = jax.jit(
-        lambda k: flow.init(k, k, jnp.zeros(e), n=1, method="sample"),
-        compiler_options={"xla_backend_optimization_level": 0},  # compiles in a third of the time
-    )
+    init = fast(lambda k: flow.init(k, k, jnp.zeros(e), n=1, method="sample"))
     return init(jax.random.key(7))
 
 
@@ -39,7 +37,7 @@ def make(d: int, *, batch: tuple[int, ...] = (3,), e: int = 5, **options) -> tup
         return rng.normal(size=shape) / np.sqrt(shape[-2]) * (flow.init_scale if name == "last" else 1)
 
     params = {name: leaf(name, at.shape) for name, at in shapes.items() if name != "base"}
-    params["base"] = {"kernel": leaf("kernel", shapes["base"]["kernel"].shape)}
+    params["base"] = {"kernel": flow.init_scale * leaf("kernel", shapes["base"]["kernel"].shape)}
     embedding = jnp.asarray(rng.normal(size=(*batch, e)), jnp.float32)
     return flow, {"params": jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)}, embedding
 
@@ -47,13 +45,13 @@ def make(d: int, *, batch: tuple[int, ...] = (3,), e: int = 5, **options) -> tup
 @functools.cache
 def sampler(flow: TransformFlow, n: int):
     """Jitted (variables, keys, embedding) to samples and log-densities."""
-    return jax.jit(lambda variables, keys, embedding: flow.apply(variables, keys, embedding, n=n, method="sample"))
+    return fast(lambda variables, keys, embedding: flow.apply(variables, keys, embedding, n=n, method="sample"))
 
 
 @functools.cache
 def density(flow: TransformFlow):
     """Jitted (variables, params, embedding) to log-densities."""
-    return jax.jit(lambda variables, params, embedding: flow.apply(variables, params, embedding, method="log_prob"))
+    return fast(lambda variables, params, embedding: flow.apply(variables, params, embedding, method="log_prob"))
 
 
 def density_at(flow: TransformFlow, variables: dict, embedding: jax.Array):
@@ -70,10 +68,10 @@ def test_log_determinants_are_those_of_the_jacobian(d, scan):
     z = jax.random.normal(jax.random.key(1), (20, d))
     for function, x in (
         (couplings.forward_and_log_det, z),
-        (couplings.inverse_and_log_det, jax.jit(couplings.forward)(z)),
+        (couplings.inverse_and_log_det, fast(couplings.forward)(z)),
     ):
-        jacobian = np.asarray(jax.jit(jax.vmap(jax.jacfwd(lambda x, f=function: f(x)[0])))(x), np.float64)
-        log_det = jax.jit(function)(x)[1]
+        jacobian = np.asarray(fast(jax.vmap(jax.jacfwd(lambda x, f=function: f(x)[0])))(x), np.float64)
+        log_det = fast(function)(x)[1]
         np.testing.assert_allclose(log_det, np.linalg.slogdet(jacobian)[1], rtol=2e-4, atol=1e-3)
 
 
@@ -87,11 +85,11 @@ def test_in_float64_they_are_to_the_last_digits(d):
         embedding, z = jnp.asarray(rng.normal(size=4)), jnp.asarray(rng.normal(size=(10, d)))
         for scan in (False, True):
             couplings = Couplings(params, kept_coordinates(5, d), embedding, inner=6.0, bound=1.5, scan=scan)
-            y, log_det = jax.jit(couplings.forward_and_log_det)(z)
+            y, log_det = fast(couplings.forward_and_log_det)(z)
             assert y.dtype == log_det.dtype == jnp.float64
-            jacobian = jax.jit(jax.vmap(jax.jacfwd(couplings.forward)))(z)
+            jacobian = fast(jax.vmap(jax.jacfwd(couplings.forward)))(z)
             np.testing.assert_allclose(log_det, np.linalg.slogdet(jacobian)[1], rtol=1e-10, atol=1e-10)
-            back, inverse_log_det = jax.jit(couplings.inverse_and_log_det)(y)
+            back, inverse_log_det = fast(couplings.inverse_and_log_det)(y)
             np.testing.assert_allclose(back, z, rtol=1e-8, atol=1e-8)
             np.testing.assert_allclose(inverse_log_det, -log_det, rtol=1e-8, atol=1e-8)
 
@@ -136,7 +134,7 @@ def test_inverse_of_samples():
         y, log_det = couplings.forward_and_log_det(z)
         return y, log_det, *couplings.inverse_and_log_det(y)
 
-    y, log_det, back, inverse_log_det = jax.jit(round_trip)(variables, embedding, z)
+    y, log_det, back, inverse_log_det = fast(round_trip)(variables, embedding, z)
     np.testing.assert_allclose(back, z, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(inverse_log_det, -log_det, rtol=1e-3, atol=1e-3)
     assert np.abs(y - np.tanh(z)).max() > 0.2
@@ -224,7 +222,7 @@ def test_loop_and_scan_agree():
             inverse = flow.apply(variables, 0.9 * jax.lax.stop_gradient(drawn), embedding, method="log_prob")
             return jnp.mean(log_density) + jnp.mean(drawn) + 0.1 * jnp.mean(inverse), (drawn, log_density, inverse)
 
-        results[scan] = variables, jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(variables, embedding)
+        results[scan] = variables, fast(jax.value_and_grad(loss, (0, 1), has_aux=True))(variables, embedding)
     assert jax.tree.structure(results[False]) == jax.tree.structure(results[True])
     for loop, scan in zip(jax.tree.leaves(results[False]), jax.tree.leaves(results[True]), strict=True):
         np.testing.assert_allclose(loop, scan, rtol=2e-2, atol=2e-3)
@@ -252,13 +250,13 @@ def test_one_coupling_keeps_coordinates_exactly():
     flow, variables, embedding = make(6, layers=1)
     kept = kept_coordinates(1, 6)[0]
     z = 3 * jax.random.normal(jax.random.key(1), (50, 3, 6))
-    y = jax.jit(lambda v, e, z: flow.apply(v, e, method="_parts")[1].forward(z))(variables, embedding, z)
-    expected = jax.jit(lambda z: jnp.tanh(6 * jnp.tanh(z / 6)))(z)
+    y = fast(lambda v, e, z: flow.apply(v, e, method="_parts")[1].forward(z))(variables, embedding, z)
+    expected = fast(lambda z: jnp.tanh(6 * jnp.tanh(z / 6)))(z)
     np.testing.assert_array_equal(y[..., kept], expected[..., kept])
     assert (np.abs(y - expected)[..., ~kept] > 1e-3).mean() > 0.7
     # What a layer changes is not read by its conditioner.
     moved = z + jnp.where(jnp.asarray(kept)[None, None], 0.0, 1.0)
-    jacobian = jax.jit(
+    jacobian = fast(
         jax.jacfwd(lambda z: flow.apply(variables, embedding[0], method="_parts")[1].forward_and_log_det(z)[0])
     )(moved[0, 0])
     changed = np.flatnonzero(~kept)
@@ -270,7 +268,7 @@ def test_starts_near_the_identity_and_alike_for_all_images():
     flow = TransformFlow(6, bound=1.5, scan=True)
     variables, embedding = initialized(flow, 5), jax.random.normal(jax.random.key(2), (20, 5))
     z = jax.random.normal(jax.random.key(1), (40, 1, 6)) + jnp.zeros((1, 20, 1))
-    y = jax.jit(lambda e: flow.apply(variables, e, method="_parts")[1].forward(z))(embedding)
+    y = fast(lambda e: flow.apply(variables, e, method="_parts")[1].forward(z))(embedding)
     expected = z
     for _ in range(12):
         expected = 6 * jnp.tanh(expected / 6)
@@ -279,6 +277,22 @@ def test_starts_near_the_identity_and_alike_for_all_images():
     assert np.std(np.asarray(y), axis=1).max() < 0.06
     densities = density(flow)(variables, jnp.zeros((20, 1, 6)), embedding)
     assert np.std(np.asarray(densities)) < 0.1
+
+
+def test_the_base_starts_small_but_learns_at_full_rate():
+    """`init_scale` is of the first weights only: as a factor of what they make it would slow their learning by itself."""
+    flow, e = TransformFlow(2, layers=1, modes=3), jnp.arange(1.0, 6.0)
+    variables = initialized(flow, 5)
+    kernel = variables["params"]["base"]["kernel"]
+    assert kernel.shape == (5, 3 * (1 + 2 + 2))
+    assert 0 < jnp.abs(kernel).max() < 0.03
+
+    def locations(kernel: jax.Array) -> jax.Array:
+        params = {**variables["params"], "base": {"kernel": kernel}}
+        return flow.apply({"params": params}, e, method="_parts")[0]._loc.reshape(-1)
+
+    jacobian = jax.jacrev(locations)(kernel)
+    np.testing.assert_allclose(jacobian[0, :, 3], e, rtol=1e-6)
 
 
 @pytest.mark.parametrize("base", ["gaussian", "uniform"])
@@ -291,7 +305,7 @@ def test_gradients_are_finite_at_the_bounds(base):
         log_prob = flow.apply(variables, params, embedding, method="log_prob")
         return jnp.sum(jnp.where(jnp.isinf(log_prob), 0.0, log_prob)), log_prob
 
-    gradient, log_prob = jax.jit(jax.grad(total, (0, 1, 2), has_aux=True))(variables, corners, embedding)
+    gradient, log_prob = fast(jax.grad(total, (0, 1, 2), has_aux=True))(variables, corners, embedding)
     for leaf in jax.tree.leaves(gradient):
         assert np.isfinite(leaf).all()
     assert not np.isnan(log_prob).any()
@@ -309,7 +323,7 @@ def test_gradients_are_finite_at_the_bounds(base):
         drawn, log_density = flow.apply(variables, jax.random.key(3), embedding, n=500, method="sample")
         return jnp.mean(log_density) + jnp.mean(drawn)
 
-    value, gradient = jax.jit(jax.value_and_grad(sampled))(wide)
+    value, gradient = fast(jax.value_and_grad(sampled))(wide)
     assert np.isfinite([value, *(jnp.abs(leaf).max() for leaf in jax.tree.leaves(gradient))]).all()
 
 
@@ -331,7 +345,7 @@ def test_as_a_distrax_distribution(key):
         samples, log_prob = g.sample_and_log_prob(seed=key, sample_shape=(5,))
         return samples, log_prob, g.sample(seed=key, sample_shape=(5,)), g.log_prob(samples)
 
-    samples, log_prob, again, by_inverse = jax.jit(use)(variables, same, key)
+    samples, log_prob, again, by_inverse = fast(use)(variables, same, key)
     assert samples.shape == (5, 3, 3)
     assert log_prob.shape == (5, 3)
     assert len(np.unique(samples.reshape(-1, 3), axis=0)) == 15

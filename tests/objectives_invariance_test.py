@@ -36,7 +36,7 @@ def network(augmenter=None):
 
 
 def variables_of(model, images):
-    start = jax.jit(lambda key, k, x: model.init(key, k, x, method="start"))
+    start = fast(lambda key, k, x: model.init(key, k, x, method="start"))
     return start(jax.random.key(0), keys.example_keys(jax.random.key(1), 0, 1), images[:1])
 
 
@@ -50,18 +50,21 @@ def make(model, **options):
     return objectives.invariance_objective(model, classes=10, mean=tiny.MEAN, std=tiny.STD, **options)
 
 
-def run(problem, key, extra=EXTRA, params=None, **options):
+def outcome(problem, key, extra=EXTRA, params=None, **options):
     model, variables, batch = problem
-    made = make(model, **options)
-    value, (metrics, state, _) = jax.jit(made)(params or variables["params"], {}, extra, batch, key, 0)
+    value, (metrics, state, _) = make(model, **options)(params or variables["params"], {}, extra, batch, key, 0)
     return value, (metrics, state)
+
+
+def run(problem, key, extra=EXTRA, **options):
+    return fast(lambda extra, key: outcome(problem, key, extra, **options))(extra, key)
 
 
 def draws_of(problem, key, n):
     model, variables, batch = problem
     draw_key = jax.random.split(key, 3)[2]
     plain = standardize(batch["image"].astype(jnp.float32) / 255, tiny.MEAN, tiny.STD)
-    draw = jax.jit(lambda v, k, x: model.apply(v, k, x, n=n, method="draw"))
+    draw = fast(lambda v, k, x: model.apply(v, k, x, n=n, method="draw"))
     return draw(variables, keys.example_keys(draw_key, 0, 8), plain)
 
 
@@ -99,7 +102,7 @@ def test_the_augmenters_gradient_comes_through_the_warp_and_the_density(problem,
 
     def gradient(weight):
         extra = {"invariance": {**EXTRA["invariance"], "weight": jnp.float32(weight)}}
-        found = jax.jit(jax.grad(lambda p: run(problem, key, params=p, extra=extra)[0]))(params)
+        found = fast(jax.grad(lambda p: outcome(problem, key, params=p, extra=extra)[0]))(params)
         return found["classifier"], optax.tree.norm(found["augmenter"])
 
     (first, through_warp), (second, both) = gradient(0.0), gradient(0.2)
@@ -116,7 +119,7 @@ def test_warm_up_shows_images_as_they_are_and_teaches_the_augmenter_nothing(prob
     logits = model.apply(variables, plain, train=False)
     np.testing.assert_allclose(value, -jax.nn.log_softmax(logits)[np.arange(8), batch["label"]].mean(), rtol=1e-5)
     assert float(metrics["augmenting"]) == 0
-    gradient = jax.grad(lambda p: run(problem, key, params=p, warmup=plan)[0])(variables["params"])
+    gradient = fast(jax.grad(lambda p: outcome(problem, key, params=p, warmup=plan)[0]))(variables["params"])
     assert float(optax.tree.norm(gradient["augmenter"])) == 0
     assert float(optax.tree.norm(gradient["classifier"])) > 0
     later = {"invariance": {**EXTRA["invariance"], "step": jnp.int32(6)}}
@@ -137,7 +140,7 @@ def test_mollification_comes_after_the_transform(problem, key):
     variables = problem[1]
     np.testing.assert_allclose(metrics["cross_entropy"], math.log(10), atol=0.5)
     gradient = jax.grad(
-        lambda p: run(problem, key, params=p, copies=2, mollifier={"roles": ("pure_noise",)})[1][0]["cross_entropy"]
+        lambda p: outcome(problem, key, params=p, copies=2, mollifier={"roles": ("pure_noise",)})[1][0]["cross_entropy"]
     )(variables["params"])
     assert float(optax.tree.norm(gradient["augmenter"])) < 1e-6
     assert np.isfinite(float(value))
@@ -251,7 +254,7 @@ def test_together_they_learn(problem):
     function, state = controlled_step(
         model, invariance.Fixed(0.05), optim.create_optimizer("sgd", optax.constant_schedule(0.1), clip_norm=1.0)
     )
-    jitted = jax.jit(jax.vmap(function, in_axes=(None, 0), axis_name=parallel.AXIS))
+    jitted = fast(jax.vmap(function, in_axes=(None, 0), axis_name=parallel.AXIS))
     one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], batch)
     losses = []
     for _ in range(40):

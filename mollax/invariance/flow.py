@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from functools import partial
 from typing import Any
 
 import distrax
@@ -119,8 +118,7 @@ class Couplings(distrax.Bijector):
       embedding: of the images.
       inner: c, of the tanh after each layer.
       bound: w.
-      scan: one compiled layer in a loop instead of all of them in a row. It compiles faster; which one runs faster
-        depends on the machine and on the pass.
+      scan: one compiled layer in a loop, which compiles about twice as fast; else all of them in a row.
     """
 
     def __init__(
@@ -168,17 +166,7 @@ class Couplings(distrax.Bijector):
         def step(x: First, params: PyTree) -> tuple[First, tuple[First, First]]:
             return layer(params, x, self._context, self._inner)
 
-        if self._scan:
-            x, (u, log_scale) = jax.lax.scan(step, x, self._params, reverse=reverse)
-        else:
-            # Gradients of a split are put together at once; those of slices are padded and added one by one.
-            leaves, tree = jax.tree.flatten(self._params)
-            layers = [jax.tree.unflatten(tree, layer) for layer in zip(*map(jnp.unstack, leaves), strict=True)]
-            parts = []
-            for params in reversed(layers) if reverse else layers:
-                x, part = step(x, params)
-                parts.append(part)
-            u, log_scale = (jnp.stack(leaves) for leaves in zip(*parts, strict=True))
+        x, (u, log_scale) = jax.lax.scan(step, x, self._params, reverse=reverse, unroll=1 if self._scan else True)
         return x, jnp.sum(_log_slopes(u) + log_scale, (0, 1))
 
     def same_as(self, other: distrax.Bijector) -> bool:
@@ -220,7 +208,7 @@ class TransformFlow(nn.Module):
     inner_bound: float = 6.0
     init_scale: float = 0.01
     spread: float = 0.0
-    scan: bool = False
+    scan: bool = True
 
     def __post_init__(self) -> None:
         for name in ("dimension", "layers"):
@@ -316,10 +304,10 @@ class TransformFlow(nn.Module):
             bound=self.bound,
             scan=self.scan,
         )
-        projection = partial(
-            nn.Dense, dtype=jnp.float32, precision="highest", kernel_init=nn.initializers.lecun_normal()
-        )
-        raw = self.init_scale * projection(modes * (2 * d + 1), use_bias=False, name="base")(e)
+        kernel = nn.initializers.variance_scaling(self.init_scale**2, "fan_in", "truncated_normal")
+        raw = nn.Dense(
+            modes * (2 * d + 1), False, dtype=jnp.float32, precision="highest", kernel_init=kernel, name="base"
+        )(e)
         weights, loc, log_scale = jnp.split(raw, (modes, modes * (1 + d)), axis=-1)
         shape = (*e.shape[:-1], modes, d)
         loc, log_scale = loc.reshape(shape), log_scale.reshape(shape)
