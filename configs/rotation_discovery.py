@@ -1,12 +1,12 @@
 """Rotations found among matrices: a flow over matrix entries, a frozen classifier (fig 7, eq 13; A.3.8).
 
-    python -m mollax.main --config=configs/sprites_flow.py:90,small,none --workdir=runs/sprites
+    python -m mollax.main --config=configs/sprites_flow.py:90,none --workdir=runs/sprites
     python -m mollax.main --config=configs/rotation_discovery.py --workdir=runs/discovery \
         --config.invariance.classifier_from=runs/sprites
 
 The classifier is trained first, on the sprites alone, and stays as it is. Words after a colon, joined by commas: `6d`
-(all six entries; default two), `small` (for two cores), `score` (our gradient of the modes' weights), `instaaug`,
-`gaussian`, `augerino` (instead of the flow), `smoke`.
+(all six entries; default two), `small` (for two cores; of both configs), `score` (our gradient of the modes' weights),
+`instaaug`, `gaussian`, `augerino` (instead of the flow), `smoke`.
 """
 
 from ml_collections import ConfigDict
@@ -20,10 +20,15 @@ def six(config: ConfigDict) -> None:
 
 
 def small(config: ConfigDict) -> None:
-    """A narrower pose network, 12 layers."""
+    """Narrower networks, the classifier as of `sprites_flow.py:small`; 4 layers. Ours."""
+    config.model.options.hidden = (128, 128)
     config.invariance.pose_options.widths = (8, 16, 32, 64)
-    config.invariance.options.layers = 12
-    config.train.duration = "60 epochs"
+    if config.invariance.augmenter == "flow":
+        config.invariance.options.layers = 4
+    config.invariance.copies = 4
+    config.invariance.optim.schedule = "cosine"
+    config.train.batch_size = 128
+    config.train.duration = "30 epochs"
 
 
 def get_config(argument: str = "") -> ConfigDict:
@@ -36,7 +41,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config.train.duration = "150 epochs"
     config.train.batch_size = 512
     flow_recipes.learn_transforms(
-        config, "flow", kind="decoupled_rotation", layers=32, modes=120, spread=0.8, temperature=0.05, scan=True
+        config, "flow", kind="decoupled_rotation", layers=32, modes=120, spread=0.98, temperature=0.05
     )
     config.invariance.freeze_classifier = True
     config.invariance.weight = 0.002
