@@ -21,6 +21,7 @@ INSTALLS = re.compile(r"[!%]\s*(?:pip|conda|uv|apt)\b")
 KEY_OUTPUTS = {
     "mollification_tour": {"figures": 9, "tables": 2},
     "corruptions_tour": {"figures": 7, "tables": 1},
+    "flow_tour": {"figures": 7, "tables": 2},
 }
 TOUR_STRESSES = ("gaussian_noise:0.2", "gaussian_blur:1", "contrast:0.3", "noise:0.3")
 
@@ -113,9 +114,11 @@ def test_runs_to_the_end(path, tmp_path):
         assert len({line.count("|") for line in table.splitlines()}) == 1, "every row has the same cells"
     if path.stem == "mollification_tour":
         check_tour(tables[0])
+    said = "".join(output.text for output in outputs if output.output_type == "stream")
     if path.stem == "corruptions_tour":
-        said = "".join(output.text for output in outputs if output.output_type == "stream")
         check_corruptions(tables[0], said)
+    if path.stem == "flow_tour":
+        check_flow(tables, said)
 
 
 def check_tour(table: str) -> None:
@@ -143,3 +146,31 @@ def check_corruptions(table: str, said: str) -> None:
     correlations = [float(number) for number in re.findall(r"rank correlation of change and error ([-\d.]+)", said)]
     assert len(correlations) == 2
     assert min(correlations) > 0.5
+
+
+def check_flow(tables: list[str], said: str) -> None:
+    """The flow is wider than one range for all and stays within the class; mean shift brings images to one pose."""
+    sprites, digits = (
+        [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]] for table in tables
+    )
+    (_, flow, kept, error), (_, augerino, augerino_kept, _), (_, one, one_kept, _) = sprites
+    assert 90 < float(flow) < 180
+    assert float(flow) > 1.5 * float(augerino)
+    assert abs(float(flow) - float(one)) < 10
+    assert float(kept) > 95
+    assert float(kept) > max(float(augerino_kept), float(one_kept) + 5)
+    assert float(error) < 5
+    # Ideally -45 for the sprout that leans by 45 and 0 for the others, but a range below 180 has room to slide.
+    middles = re.findall(r"^(\w+).*: .*half below ([-\d]+)", said, re.MULTILINE)
+    medians = {name: float(middle) for name, middle in middles}
+    assert max(abs(medians["upright"]), abs(medians["upside"])) < 45
+    assert -90 < medians["leaning"] < min(medians["upright"], medians["upside"]) - 10
+
+    ranges = {name: (float(flow), float(augerino)) for name, flow, augerino in digits}
+    assert ranges["0"][0] > 1.5 * max(ranges["6"][0], ranges["9"][0])
+    assert max(pair[1] for pair in ranges.values()) - min(pair[1] for pair in ranges.values()) < 5
+
+    before, after = map(float, *re.findall(r"class means miss ([\d.]+) % before and ([\d.]+) % after", said))
+    assert after < 0.75 * before
+    before, after = map(float, *re.findall(r"five copies: ([\d.]+) degrees before, ([\d.]+) after", said))
+    assert after < 0.75 * before
