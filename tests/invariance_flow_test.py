@@ -280,7 +280,7 @@ def test_starts_near_the_identity_and_alike_for_all_images():
 
 
 def test_the_base_starts_small_but_learns_at_full_rate():
-    """`init_scale` is of the first weights only: as a factor of what they make it would slow their learning by itself."""
+    """`init_scale` is of the first weights only: as a factor of what they make it would slow their learning."""
     flow, e = TransformFlow(2, layers=1, modes=3), jnp.arange(1.0, 6.0)
     variables = initialized(flow, 5)
     kernel = variables["params"]["base"]["kernel"]
