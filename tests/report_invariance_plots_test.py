@@ -105,6 +105,10 @@ def test_examples_skip_what_is_no_number():
     assert [bar.get_height() for bar in circle.patches][:3] == pytest.approx([0, 1, 0])
     assert any(text.startswith("1  $x_1$") and len(text) <= 25 for text in texts(figure))
     drawn_as_png(figure)
+    # Arrays do as well.
+    arrays = dict(turned, params=np.zeros((3, 2)), angles=np.array([10.0, 10.0]))
+    figure = plots.transform_examples([arrays], None, parameters=("translate_x", "translate_y"))
+    assert any(axes.name == "polar" for axes in figure.axes)
     assert texts(plots.transform_examples([], parameters=()))[0].startswith("No transforms")
 
 
