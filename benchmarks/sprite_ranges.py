@@ -168,10 +168,13 @@ def figure(records: dict[str, dict[str, Any]]) -> Figure:
         for method in methods:
             rows = [r["histogram"] for key, r in records.items() if key.rsplit("-", 1)[0] == f"{name}-{method}"]
             if rows:
-                axes.stairs(np.mean(rows, 0), edges, label=f"{method} ({len(rows)} seeds)", linewidth=1.6)
+                axes.stairs(
+                    np.mean(rows, 0), edges, label=f"{method} ({len(rows)} seed{'s' * (len(rows) > 1)})", linewidth=1.6
+                )
         axes.set(title=name.replace("_", " ").replace("45", "±45°").replace("90", "±90°"), xlim=(-180, 180))
         axes.set(xlabel="angle from the pose of the class after a draw, degrees", ylabel="density per degree")
-        axes.legend(fontsize=8, frameon=False)
+        axes.set_ylim(0, 1.35 * axes.get_ylim()[1])
+        axes.legend(fontsize=8, frameon=False, ncol=3, loc="upper center")
     last = grid[3]
     of_weights = [r for key, r in records.items() if key.startswith("90-flow") and key.endswith("-0")]
     curve = sorted((r["weight"], r["low"], r["high"]) for r in of_weights)
