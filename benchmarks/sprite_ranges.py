@@ -212,7 +212,8 @@ def main() -> None:
             }
             short = {key: value for key, value in records[name].items() if key not in ("histogram", "config")}
             print(name, json.dumps(short), flush=True)
-    options.out.write_text(json.dumps(records, indent=1) + "\n")
+    lines = [f"{json.dumps(name)}: {json.dumps(record)}" for name, record in records.items()]
+    options.out.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     figure(records).savefig(options.figure, dpi=110)
 
 
