@@ -53,14 +53,6 @@ def small(config: ConfigDict) -> None:
     config.invariance.optim.schedule = "cosine"
 
 
-def frozen(config: ConfigDict) -> None:
-    """The classifier is there before and stays as it is, as in A.3.8; weight .5 as in A.3.7."""
-    config.name += "-frozen"
-    config.invariance.weight = 0.5
-    config.invariance.freeze_classifier = True
-    config.invariance.warmup = "0 steps"
-
-
 def get_config(argument: str = "") -> ConfigDict:
     """A.3.5: 4 layers, one conditional uniform, batch 1024, AdamW 1e-3, 100 epochs, 5 of them as they are."""
     config = recipes.base()
@@ -74,6 +66,5 @@ def get_config(argument: str = "") -> ConfigDict:
     config.invariance.warmup = "5 epochs"
     config.eval.transforms.aligned = 200
     angles = {word: functools.partial(recipes.assign, name="data.angles", value=word) for word in ("45", "90")}
-    words = {"three_modes": three_modes, "paper": paper, "small": small, "frozen": frozen}
-    words.update({"score": flow_recipes.scored, "mollified": flow_recipes.mollified})
+    words = {"three_modes": three_modes, "paper": paper, "small": small, **flow_recipes.WORDS}
     return recipes.variant(config, argument, **words, **angles, **flow_recipes.RIVALS)

@@ -80,11 +80,22 @@ def scored(config: ConfigDict) -> None:
     config.invariance.options.relaxation = "score"
 
 
+def frozen(config: ConfigDict) -> None:
+    """The classifier is there before and stays as it is, as in A.3.8; weight .5 as in A.3.7."""
+    config.name += "-frozen"
+    config.invariance.weight = 0.5
+    config.invariance.freeze_classifier = True
+    config.invariance.warmup = "0 steps"
+
+
 def mollified(config: ConfigDict) -> None:
     """Mollifies what the augmenter has transformed."""
     config.name += "-mollified"
     config.mollify.enabled = True
     config.invariance.average = "loss"
+
+
+WORDS: dict[str, Callable[[ConfigDict], None]] = {"score": scored, "frozen": frozen, "mollified": mollified}
 
 
 def _grid(config: ConfigDict, augmenter: str, copies: int) -> None:

@@ -79,7 +79,7 @@ def transform_examples(
         same_length(("examples", "their images", "their copies"), (examples, pictures["examples"], pictures["drawn"]))
     examples, tables = examples[:MAX_EXAMPLES], [_table(example, len(parameters)) for example in examples]
     reach = bound or max((float(np.abs(table).max(initial=0)) for table in tables), default=0) or 1.0
-    turns = any(len(_given(example, "angles")) for example in examples)
+    turns = any(len(_floats(example.get("angles"))) for example in examples)
     side = 1.2 if turns else 1.0
     small = (side - _GAP) / 2
     strip = 0.0 if pictures is None else side + 2 * _GAP + COPIES // 2 * (small + _GAP)
@@ -104,7 +104,7 @@ def transform_examples(
         if turns:
             axes = _place(figure, left, top + 0.14, side - 0.2, side - 0.2, projection="polar")
             assert isinstance(axes, PolarAxes)
-            _wedges(axes, _floats(_given(example, "angles")))
+            _wedges(axes, _floats(example.get("angles")))
         else:
             axes = _place(figure, left, top, wide - strip - _ROOM[turns] - 0.4, tall - _HEAD - _FOOT)
             _ridges(axes, tables[i], [_short(name.replace("_", " "), 14) for name in parameters], reach)
@@ -119,21 +119,16 @@ def _place(figure: Figure, x: float, y: float, width: float, high: float, **opti
 
 def _summary(example: Block) -> str:
     words = f"entropy {signed(example.get('entropy'))}"
-    angles = _floats(_given(example, "angles"))
+    angles = _floats(example.get("angles"))
     if np.isfinite(angles).any():
         words += f" · {' to '.join(degrees(angle) for angle in np.nanpercentile(angles, [1, 99]))}"
     return words
 
 
-def _given(example: Block, name: str) -> Any:
-    """A list or an array of an example, empty where there is none."""
-    found = example.get(name)
-    return () if found is None else found
-
-
 def _table(example: Block, d: int) -> Float[np.ndarray, "n d"]:
     """The parameters of an example, only draws that are finite."""
-    params = np.array([_floats(row) for row in _given(example, "params")], np.float64).reshape(-1, d)
+    given = example.get("params")
+    params = np.array([_floats(row) for row in (() if given is None else given)], np.float64).reshape(-1, d)
     return params[np.isfinite(params).all(axis=1)]
 
 

@@ -363,7 +363,7 @@ def _pixels(image: np.ndarray) -> UInt8[np.ndarray, "h w *c"]:
 
 
 def _floats(values: Any) -> Float[np.ndarray, " n"]:
-    return np.array([as_float(value) for value in values], dtype=np.float64)
+    return np.array([as_float(value) for value in (() if values is None else values)], dtype=np.float64)
 
 
 def _short(text: Any, length: int = 15) -> str:
