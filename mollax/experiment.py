@@ -211,6 +211,18 @@ def _whole_groups(interval: int, group: int) -> int:
     return max(1, round(interval / group)) * group if interval else 0
 
 
+def create_network(config: ConfigDict, classes: int) -> nn.Module:
+    """The classifier of `config.model`, with one more output where the labels have an extra class."""
+    extra = config.mollify.enabled and config.mollify.label_form in ("extra", "extra_keep")
+    return models.create_model(
+        config.model.name,
+        classes=classes + extra,
+        dtype=config.model.dtype,
+        axis_name=AXIS,
+        **config.model.options.to_dict(),
+    )
+
+
 def create(config: ConfigDict, dataset: Dataset) -> Experiment:
     """Builds everything but the state.
 
@@ -219,14 +231,7 @@ def create(config: ConfigDict, dataset: Dataset) -> Experiment:
     """
     _check_numbers(config)
     classes = len(dataset.class_names)
-    extra = config.mollify.enabled and config.mollify.label_form in ("extra", "extra_keep")
-    model = models.create_model(
-        config.model.name,
-        classes=classes + extra,
-        dtype=config.model.dtype,
-        axis_name=AXIS,
-        **config.model.options.to_dict(),
-    )
+    model = create_network(config, classes)
     mean, std = (jnp.asarray(values, jnp.float32) for values in channel_statistics(dataset.train))
     steps_per_epoch = len(dataset.train) / config.train.batch_size
     to_steps = functools.partial(durations.to_steps, steps_per_epoch=steps_per_epoch)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
-from mollax import augmenters, invariance, models
+from mollax import augmenters, experiment, invariance
 from mollax.checkpoint import read_variables
 
 PyTree = Any
@@ -58,10 +58,7 @@ def open_run(workdir: Path) -> FinishedRun:
     """
     config, results = read_records(workdir)
     about = results["data"]
-    extra = config.mollify.enabled and config.mollify.label_form in ("extra", "extra_keep")
-    model: nn.Module = models.create_model(
-        config.model.name, classes=len(about["class_names"]) + extra, **config.model.options.to_dict()
-    )
+    model = experiment.create_network(config, len(about["class_names"]))
     if config.invariance.augmenter:
         augmenter = augmenters.create_augmenter(config)
         model = invariance.TransformedClassifier(model, augmenter, padding=config.invariance.padding)
