@@ -3,8 +3,9 @@
     python -m mollax.main --config=configs/mnist_flow.py --config.data.path=FOLDER --workdir=runs/mnist_flow
 
 Words after a colon, joined by commas: `all` (ten classes instead of 0, 1, 5, 6, 9), `small` (1,000 images a class, a
-narrower pose network: for two cores), `none`, `uniform`, `augerino`, `instaaug` or `gaussian` (instead of the flow),
-`mollified`, `smoke`.
+narrower pose network: for two cores), `score` (our gradient of the modes' weights), `frozen` (keeps a classifier trained
+before: `--config.invariance.classifier_from` names its run), `none`, `uniform`, `augerino`, `instaaug` or `gaussian`
+(instead of the flow), `mollified`, `smoke`.
 """
 
 from ml_collections import ConfigDict
@@ -42,5 +43,5 @@ def get_config(argument: str = "") -> ConfigDict:
     config.invariance.warmup = "5 epochs"
     config.eval.transforms.aligned = 500
     config.eval.rotations.angles = tuple(range(-180, 181, 30))
-    words = {"all": every_class, "small": small, **flow_recipes.RIVALS}
-    return recipes.variant(config, argument, mollified=flow_recipes.mollified, **words)
+    words = {"all": every_class, "small": small, **flow_recipes.WORDS, **flow_recipes.RIVALS}
+    return recipes.variant(config, argument, **words)

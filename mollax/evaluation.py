@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from mollax import augmenters, evaluators
 from mollax.experiment import Experiment
+from mollax.state import TrainState
 
 
 def create_evaluator(config: ConfigDict, experiment: Experiment) -> evaluators.ClassificationEvaluator:
@@ -37,6 +39,19 @@ def create_further_evaluators(
         "rotations": create_rotation_evaluator(config, experiment),
     }
     return {name: evaluator for name, evaluator in made.items() if evaluator is not None}
+
+
+def create_validation(
+    evaluator: evaluators.ClassificationEvaluator, further: Mapping[str, Any]
+) -> Callable[[TrainState], dict[str, float]]:
+    """What is measured on the validation split while training goes on; "validation/..." of metrics.jsonl."""
+    transforms = further.get("invariance")
+
+    def validate(state: TrainState) -> dict[str, float]:
+        found = evaluator.validate(state)
+        return found if transforms is None else found | transforms.validate(state.evaluated())
+
+    return validate
 
 
 def create_transform_evaluator(config: ConfigDict, experiment: Experiment) -> evaluators.TransformEvaluator | None:

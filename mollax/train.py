@@ -7,7 +7,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ def _loop(
     run: Experiment,
     state: TrainState,
     batches: Batches,
-    evaluator: Any,
+    validate: Callable[[TrainState], dict[str, float]],
     checkpointer: Checkpointer,
     logbook: Logbook,
     terminal: Terminal,
@@ -156,7 +156,7 @@ def _loop(
         if due_eval or due_save or stopped:
             meter.read()
         if due_eval:
-            logbook.write(at_step, {f"validation/{k}": v for k, v in evaluator.validate(state).items()})
+            logbook.write(at_step, {f"validation/{k}": v for k, v in validate(state).items()})
         if due_save or stopped:
             checkpointer.save(state, wait=last or bool(stopped))
         if stopped:
@@ -235,6 +235,7 @@ def _run(config: ConfigDict, workdir: Path, dataset: Dataset | None, *, train: b
         run = experiment.create(config, dataset)
         evaluator = evaluation.create_evaluator(config, run)
         further = evaluation.create_further_evaluators(config, run, evaluator.predictor)
+        validate = evaluation.create_validation(evaluator, further)
         checkpointer = stack.enter_context(
             closing(Checkpointer(folder, config=config.to_dict(), keep=config.checkpoint.keep))
         )
@@ -259,7 +260,7 @@ def _run(config: ConfigDict, workdir: Path, dataset: Dataset | None, *, train: b
                 seed=config.seed,
                 **{name: config.data[name] for name in ("memory", "limit_mib", "workers")},
             )
-            state, speed = _loop(config, run, state, batches, evaluator, checkpointer, logbook, terminal, received)
+            state, speed = _loop(config, run, state, batches, validate, checkpointer, logbook, terminal, received)
 
         def show(evaluation: str, done: int, total: int) -> None:
             terminal.show(evaluation, done, total)

@@ -24,7 +24,7 @@ class Oracle(nn.Module):
 
     def __call__(self, keys, images, *, n, limits=None):
         noise = jax.vmap(lambda key: jax.random.uniform(key, (n, 1), minval=-1.0, maxval=1.0))(keys)
-        params = 1 / 6 + 0.05 * noise
+        params = jnp.tile(1 / 6 + 0.05 * noise, invariance.dimension(self.kind))
         matrices = matrices_of(params, kind=self.kind, entry_range=math.pi, limits=(0.5, 1.0))
         entropy = jnp.full(len(images), math.log(0.1))
         return Draws(params, matrices, jnp.broadcast_to(-entropy[:, None], params.shape[:2]), entropy, -entropy)
@@ -41,6 +41,16 @@ def evaluator(dataset, augmenter, **options):
     variables = model.init(jax.random.key(0), keys, image, method="start")
     settings = {"name": "oracle", "images": 20, "draws": 100, **options}
     return TransformEvaluator(model, dataset, mean=tiny.MEAN, std=tiny.STD, **settings), variables
+
+
+def test_ranges_of_the_validation_split(dataset):
+    made, variables = evaluator(dataset, Oracle())
+    found = made.validate(variables)
+    assert set(found) <= {f"range/{name}" for name in dataset.class_names}
+    assert len(found) >= 5
+    np.testing.assert_allclose(list(found.values()), 0.98 * 18, atol=1)
+    made, variables = evaluator(dataset, Oracle(kind="translation"))
+    assert made.validate(variables) == {}
 
 
 def test_numbers_of_a_known_distribution(dataset):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
-from report_invariance_test import aligned_pictures, learned, rotations, training
+from report_invariance_test import aligned_pictures, learned, rotations
 
 from mollax.report import invariance_plots as plots
 
@@ -181,32 +181,6 @@ def test_band_follows_the_input():
     assert "−120°" in [label.get_text() for label in axes.get_xticklabels()]
     with pytest.raises(ValueError, match="low has 2"):
         plots.input_rotation_band({**block, "low": [1.0, 2.0]})
-
-
-def test_entropy_and_weight_over_training():
-    history = training()
-    figure = plots.entropy_curves(history, max_entropy=math.log(2))
-    entropy, weight = figure.axes
-    rows = history[::2]
-    np.testing.assert_allclose(numbers(entropy.lines[0]), [[row["step"], row["train/entropy"]] for row in rows])
-    np.testing.assert_allclose(numbers(weight.lines[0]), [[row["step"], row["train/weight"]] for row in rows])
-    assert set(entropy.lines[1].get_ydata()) == {math.log(2)}
-    assert entropy.lines[1].get_label() == "largest possible: 0.69"
-    # Rows at 50 and 100 are all warm-up, and 20 of the 50 steps to 150.
-    spans = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in weight.patches]
-    np.testing.assert_allclose(spans, [(0, 50), (50, 100), (100, 120)])
-    drawn_as_png(figure)
-
-
-def test_entropy_without_bound_weight_or_rows():
-    rows = [{"step": step, "train/entropy": None if step == 20 else 0.1} for step in (10, 20, 30)]
-    figure = plots.entropy_curves(rows, max_entropy=math.inf)
-    (axes,) = figure.axes
-    assert len(axes.lines) == 1
-    assert np.isnan(numbers(axes.lines[0])[1, 1])
-    assert not axes.patches
-    drawn_as_png(figure)
-    assert "No entropy" in texts(plots.entropy_curves([{"step": 1, "train/entropy": math.nan}]))[0]
 
 
 @pytest.mark.parametrize("classes", [1, 4, 13, 25])

@@ -71,8 +71,8 @@ class TransformEvaluator:
         self._max_entropy = max_entropy if math.isfinite(max_entropy) else None
         self._kind = getattr(model.augmenter, "kind", "rotation")
         self._turns = self._kind not in ("translation", "crop")
-        test = dataset.test
-        self._chosen = np.unique(np.linspace(0, len(test) - 1, min(images, len(test))).astype(np.int64))
+        self._images = images
+        self._chosen = _spread(len(dataset.test), images)
         # Mean shift is a sum of steps from the identity, which crops do not have.
         self._aligned_images = 0 if self._kind == "crop" else aligned
         self._mean_shift = {"steps": steps, "step_size": step_size, "draws": align_draws}
@@ -115,6 +115,20 @@ class TransformEvaluator:
         if self._aligned_images:
             block["alignment"], pictures["before"], pictures["after"] = self._aligned(variables, progress)
         return block
+
+    def validate(self, variables: PyTree) -> dict[str, float]:
+        """{"range/NAME": mean 1-99 % width in degrees of the angles drawn for that class's validation images}.
+
+        Empty where transforms do not turn.
+        """
+        split = self._dataset.validation
+        if not self._turns:
+            return {}
+        chosen = _spread(len(split), self._images)
+        drawn = self._drawn(jax.device_get(variables), stack(split, chosen), chosen, None)
+        labels: list[int] = np.asarray(split.labels)[chosen].tolist()
+        rows = self._per_class(labels, drawn["entropy"], np.rad2deg(turn_angle(drawn["matrices"])))
+        return {f"range/{name}": value for name, value in zip(rows["names"], rows["range"], strict=True)}
 
     def _draw_batch(
         self, variables: PyTree, key_data: jax.Array, index: jax.Array, images: jax.Array, *, n: int
@@ -228,7 +242,7 @@ class TransformEvaluator:
         self, variables: PyTree, progress: Progress | None
     ) -> tuple[dict[str, Any], Float[np.ndarray, "k h w c"], Float[np.ndarray, "k h w c"]]:
         test, count = self._dataset.test, self._aligned_images
-        chosen = np.unique(np.linspace(0, len(test) - 1, min(count, len(test))).astype(np.int64))
+        chosen = _spread(len(test), count)
         before = stack(test, chosen).astype(np.float32) / 255
         after, _ = self.align_images(variables, before, progress=progress)
         block = alignment_block(before, after, np.asarray(test.labels)[chosen], self._dataset.class_names)
@@ -245,6 +259,11 @@ class TransformEvaluator:
         )
         drawn = np.asarray(warp(jnp.asarray(examples), jnp.asarray(matrices[numbers, :COPIES])))
         return {"examples": examples, "drawn": drawn, "before": None, "after": None}
+
+
+def _spread(total: int, count: int) -> Int[np.ndarray, " n"]:
+    """Numbers of at most `count` of `total` images, evenly spread."""
+    return np.unique(np.linspace(0, total - 1, min(count, total)).astype(np.int64))
 
 
 def alignment_block(

@@ -1,4 +1,4 @@
-"""Figures of learned invariance: the transforms that an augmenter draws, how it learned them, what they are good for.
+"""Figures of learned invariance: the transforms that an augmenter draws and what they are good for.
 
 Figures as in `mollax.report.plots`, of the blocks "invariance" and "rotations" of results.json. Angles are degrees,
 counter-clockwise as seen; entropies and divergences are nats; parameters are those of the transform. None and NaN
@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.projections.polar import PolarAxes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MultipleLocator
 
 from mollax.checks import same_length
 from mollax.report import plots
@@ -34,10 +34,6 @@ COMPARED = 3  # images whose pairs of parameters share a panel
 MAX_DOTS = 2400  # of a figure of pairs, which bounds the size of a report
 MAX_ALIGNED, ALIGNED_COLUMNS = 20, 10  # classes
 MAX_NAMED, UNEQUAL = 20, 1.2  # classes whose dots are named; ratio of sizes from which they are an axis
-CURVES = (
-    ("Entropy of the transforms (nats)", plots.Curve("train/entropy", "entropy", BLUE)),
-    ("Weight of the entropy in the loss", plots.Curve("train/weight", "weight", ORANGE)),
-)
 OPPOSITE = {"decoupled_rotation": (0, 1), "decoupled": (1, 3)}  # two entries of the exponent, opposite in rotations
 # Inches of an example: the words above it, those below, the gap between its pictures, the room of a histogram's words.
 _HEAD, _FOOT, _GAP, _ROOM = 0.44, 0.26, 0.06, {True: 0.3, False: 0.85}
@@ -251,46 +247,6 @@ def _angle_axis(axis: Axis, angles: Float[np.ndarray, " n"], label: str) -> None
     axis.set_major_locator(MultipleLocator(next((step for step in (1, 2, 5, 15, 30) if width <= 8 * step), 60)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: degrees(value)))
     axis.set_label_text(label, fontsize=9, color=MUTED)
-
-
-def entropy_curves(history: Sequence[Block], *, max_entropy: float | None = None) -> Figure:
-    """Entropy of the drawn transforms and its weight in the loss over training, the warm-up shaded.
-
-    Args:
-      history: rows with "step" and "train/entropy", "train/weight" and "train/augmenting", means since the row before.
-      max_entropy: the largest possible, dashed; None where nothing bounds it.
-    """
-    series = [(title, curve, *plots._series(history, curve)) for title, curve in CURVES]
-    series = [one for one in series if np.isfinite(one[3]).any()]
-    if not series:
-        return _message("No entropy was recorded.")
-    figure = plots._figure(WIDTH * len(series) / 2, 2.9)
-    panels = figure.subplots(1, len(series), squeeze=False)[0]
-    for axes, (title, curve, steps, values) in zip(panels, series, strict=True):
-        _restrain(axes, title)
-        for start, end in _warm_up(history):
-            axes.axvspan(start, end, color=LINE, alpha=0.6, linewidth=0)
-        plots._draw_curve(axes, curve, steps, values)
-        if curve.key == "train/entropy" and math.isfinite(as_float(max_entropy)):
-            line = axes.axhline(as_float(max_entropy), label=f"largest possible: {signed(max_entropy)}", **_DASHED)
-            axes.legend(handles=[line], frameon=False, fontsize=8.5, labelcolor=INK)
-        axes.set_xlim(0, max(1.0, 1.02 * np.nanmax(steps)))
-        axes.set_xlabel("step", fontsize=9, color=MUTED)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.xaxis.set_major_formatter(FuncFormatter(plots._short_number))
-    return figure
-
-
-def _warm_up(history: Sequence[Block]) -> list[tuple[float, float]]:
-    """Spans of steps without augmentation. A row's mean says for which part of the steps since the row before."""
-    spans, before = [], 0.0
-    for row in history:
-        step, share = as_float(row.get("step")), as_float(row.get("train/augmenting"))
-        if math.isfinite(step) and math.isfinite(share):
-            if share < 1:
-                spans.append((before, before + (1 - max(share, 0.0)) * (step - before)))
-            before = step
-    return spans
 
 
 def aligned_means(before: np.ndarray, after: np.ndarray, block: Block) -> Figure:
