@@ -1,0 +1,60 @@
+"""GradNorm: how far one example pulls the last layer away from uniform predictions (Huang, Geng & Li 2021).
+
+With u uniform over K classes and p = softmax(logits / T), d KL(u || p) / d logits = (p - 1/K) / T, and the layer
+multiplies features into logits, so that the gradient with respect to its kernel is an outer product and its L1 norm
+
+    |d KL / d kernel|_1 = |features|_1 sum_j |p_j - 1/K| / T
+
+(eq 9 of the paper). It is high for ID. The authors' script sums the cross-entropy over classes instead of averaging it:
+K times this, the same ranks.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from mollax import checks
+from mollax.ood.head import Head
+from mollax.ood.scores.inputs import check_fit
+from mollax.ood.scores.shaping import Host, dtype_of
+
+NEEDS = "features"
+
+
+class State(NamedTuple):
+    """What GradNorm has to know.
+
+    Attributes:
+      temperature: T of the softmax.
+    """
+
+    temperature: Float[Array, ""]
+
+
+def fit(
+    features: Float[Host, "n d"],
+    logits: Float[Host, "n k"],
+    labels: Int[Host, " n"],
+    head: Head | None,
+    *,
+    temperature: float = 1.0,
+) -> State:
+    """The temperature; nothing is learned from training data, and the head may be None.
+
+    Raises:
+      ValueError: for a temperature that is not positive, or arrays that do not belong together.
+    """
+    check_fit(features, logits, labels, head)
+    checks.in_range("temperature", temperature, 0, open_low=True)
+    return State(jnp.asarray(temperature, dtype_of(features)))
+
+
+def score(state: State, features: Float[Array, "n d"], logits: Float[Array, "n k"]) -> Float[Array, " n"]:
+    """Minus the L1 norm of the gradient, high for OOD."""
+    temperature = state.temperature.astype(logits.dtype)
+    away = jnp.abs(jax.nn.softmax(logits / temperature, axis=-1) - 1 / logits.shape[-1]).sum(axis=-1)
+    return -jnp.abs(features).sum(axis=-1) * away / temperature
