@@ -20,10 +20,17 @@ Objective = Callable[..., tuple[jax.Array, tuple[Metrics, PyTree, PyTree]]]
 
 
 def fetch(batch: PyTree, data: PyTree) -> PyTree:
-    """The examples of a batch: streamed ones as they are, indices looked up in the data kept on the device."""
+    """The examples of a batch: streamed ones as they are, indices looked up in the data kept on the device.
+
+    Outliers from another set, a batch of their own under "outlier", are reduced to their images.
+    """
+    batch, data = dict(batch), dict(data)
+    outliers = {}
+    if "outlier" in batch:
+        outliers = {"outlier": fetch(batch.pop("outlier"), data.pop("outlier"))["image"]}
     if "index" in batch:
-        return {name: array[batch["index"]] for name, array in data.items()}
-    return batch
+        return {name: array[batch["index"]] for name, array in data.items()} | outliers
+    return batch | outliers
 
 
 def train_step(
@@ -47,10 +54,11 @@ def train_step(
     Returns:
       The new state, equal on all devices, and the metrics of this step.
     """
-    examples = jax.tree.leaves(batch)[0].shape[0]
+    examples = batch["label"].shape[0]
     first = jax.lax.axis_index(axis_name) * examples
     size = examples // accumulate
-    parts = jax.tree.map(lambda leaf: leaf.reshape(accumulate, size, *leaf.shape[1:]), batch)
+    # Each leaf by its own length: a batch may have more or fewer outliers than labelled images.
+    parts = jax.tree.map(lambda leaf: leaf.reshape(accumulate, -1, *leaf.shape[1:]), batch)
     key = keys.stream_key(seed, "train", state.step)
     differentiate = jax.value_and_grad(objective, has_aux=True)
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mollax.data import LazyImages, Split
-from mollax.data.pipeline import ResidentBatches, StreamedBatches, create_batches, order
+from mollax.data.pipeline import PairedBatches, ResidentBatches, StreamedBatches, create_batches, order
+from mollax.step import fetch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,3 +90,19 @@ def test_size_decides_where_data_live():
 def test_bad_settings(options, message):
     with pytest.raises(ValueError, match=message):
         create_batches(numbered(10), **{"batch_size": 4, "seed": 0, **options})
+
+
+def test_outliers_come_beside_the_images_in_an_order_of_their_own():
+    images, outliers = numbered(11), lazy(7)
+    paired = PairedBatches(
+        create_batches(images, batch_size=8, seed=5), create_batches(outliers, batch_size=4, seed=5, memory="stream")
+    )
+    taken = paired.take(3, 2)
+    alone = StreamedBatches(outliers, batch_size=4, seed=5).take(3, 2)
+    np.testing.assert_array_equal(taken["outlier"]["image"], alone["image"])
+    # What the step makes of it: labelled images looked up, outliers reduced to images.
+    first = jax.tree.map(lambda leaf: leaf[0, 0], taken)
+    found = fetch(first, paired.data)
+    assert set(found) == {"image", "label", "outlier"}
+    np.testing.assert_array_equal(found["image"][:, 0, 0, 0], found["label"])
+    np.testing.assert_array_equal(found["outlier"], alone["image"][0, 0])

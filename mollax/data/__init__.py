@@ -7,12 +7,15 @@ the data. Nothing is ever downloaded.
 
 from mollax.data.corrupted import CorruptedArrays, CorruptedFolders, read_corrupted
 from mollax.data.dataset import Dataset, LazyImages, RawData, ReadOptions, Skip, Split
+from mollax.data.foreign import Foreign, load_foreign, without_shared
 from mollax.data.load import describe, load
+from mollax.data.options import take_evenly
 
 __all__ = [
     "CorruptedArrays",
     "CorruptedFolders",
     "Dataset",
+    "Foreign",
     "LazyImages",
     "RawData",
     "ReadOptions",
@@ -20,5 +23,8 @@ __all__ = [
     "Split",
     "describe",
     "load",
+    "load_foreign",
     "read_corrupted",
+    "take_evenly",
+    "without_shared",
 ]

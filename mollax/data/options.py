@@ -48,6 +48,11 @@ def evenly_spaced(total: int, count: int) -> Int[np.ndarray, " m"]:
     return np.linspace(0, total - 1, count).astype(np.int64) if 0 < count < total else np.arange(total)
 
 
+def take_evenly(split: Split, count: int) -> Split:
+    """`count` images of a split, evenly spread; all of them if it has no more or `count` is 0."""
+    return take(split, evenly_spaced(len(split), count)) if 0 < count < len(split) else split
+
+
 def check_labels(labels: Int32[np.ndarray, " n"], classes: int, *, name: str) -> None:
     """Raises ValueError at the first label that is not in [0, classes); `name` says where it was."""
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))

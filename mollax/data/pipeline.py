@@ -131,12 +131,28 @@ class StreamedBatches:
         }
 
 
-Batches = ResidentBatches | StreamedBatches
+class PairedBatches:
+    """Batches of labelled images, each with outliers from another set beside them, under "outlier".
+
+    Attributes:
+      data: of both, what they keep on the device.
+    """
+
+    def __init__(self, images: ResidentBatches | StreamedBatches, outliers: ResidentBatches | StreamedBatches) -> None:
+        self._images, self._outliers = images, outliers
+        self.data: PyTree = {**images.data, "outlier": outliers.data}
+
+    def take(self, step: int, count: int) -> PyTree:
+        """The batches of steps step .. step + count - 1; leaves as of the two kinds of batches."""
+        return {**self._images.take(step, count), "outlier": self._outliers.take(step, count)}
+
+
+Batches = ResidentBatches | StreamedBatches | PairedBatches
 
 
 def create_batches(
     split: Split, *, batch_size: int, seed: int, memory: str = "auto", limit_mib: int = 1024, workers: int = 0
-) -> Batches:
+) -> ResidentBatches | StreamedBatches:
     """Resident or streamed batches of a training split.
 
     Args:
