@@ -51,7 +51,7 @@ def planned(workdir: Path, seeds: int, rivals: int) -> dict[str, tuple[str, list
         for angles in SETS:
             own = [f"--config.seed={seed}"]
             runs[f"{angles}-none-{seed}"] = f"{angles},small,none", own
-            kept = [*own, f"--config.invariance.classifier_from={workdir}/{angles}-none-{seed}"]
+            kept = [*own, f"--config.init_from={workdir}/{angles}-none-{seed}"]
             words, score = f"{angles},small,frozen", ",score" * (angles == "three_modes")
             runs[f"{angles}-flow-{seed}"] = words + score, kept
             if seed < rivals:

@@ -21,4 +21,10 @@ def get_config(argument: str = "") -> ConfigDict:
     config.optim.warmup = "5 %"
     config.train.duration = "60 epochs"
     config.train.batch_size = 64
+    config.eval.ood.scores = ("msp", "energy", "mahalanobis:shrinkage=0.01", "knn", "vim")
+    config.eval.ood.sets = {
+        "sprites": {"group": "far", "reader": "sprites"},
+        "noise": {"group": "far", "reader": "noise", "name": "uniform"},
+        "fog": {"group": "shifted", "reader": "corruption", "name": "fog:3"},
+    }
     return recipes.variant(config, argument, plain=recipes.plain)

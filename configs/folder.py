@@ -2,6 +2,8 @@
 
     python -m mollax.main --config=configs/folder.py --config.data.path=FOLDER --workdir=runs/mine
 
+Images that it should not know: `--config.eval.ood.sets.mine.path=OTHER_FOLDER` says how well they are told apart.
+
 Images are cropped to 64x64; set --config.data.image_size for another side. Gray images become color, transparent ones
 are refused, unreadable ones are skipped, counted and listed. Words after a colon, joined by commas: `small` (ResNet-8,
 for CPU), `plain` (no mollification), `smoke`.
@@ -33,4 +35,9 @@ def get_config(argument: str = "") -> ConfigDict:
     config.optim.warmup = "5 %"
     config.train.duration = "60 epochs"
     config.train.batch_size = 64
+    config.eval.ood.scores = ("msp", "energy", "mahalanobis:shrinkage=0.01", "knn", "vim")
+    config.eval.ood.sets = {
+        "mine": {"group": "far", "reader": "images", "path": ""},
+        "noise": {"group": "far", "reader": "noise", "name": "uniform"},
+    }
     return recipes.variant(config, argument, small=small, plain=recipes.plain)

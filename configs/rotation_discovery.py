@@ -2,7 +2,7 @@
 
     python -m mollax.main --config=configs/sprites_flow.py:90,none --workdir=runs/sprites
     python -m mollax.main --config=configs/rotation_discovery.py --workdir=runs/discovery \
-        --config.invariance.classifier_from=runs/sprites
+        --config.init_from=runs/sprites
 
 The classifier is trained first, on the sprites alone, and stays as it is. Words after a colon, joined by commas: `6d`
 (all six entries; default two), `small` (for two cores; of both configs), `score` (our gradient of the modes' weights),

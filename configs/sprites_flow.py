@@ -5,7 +5,7 @@
 Words after a colon, joined by commas and applied in their order: `45`, `90` or `three_modes` (angles of the copies),
 `paper` (its controller: rotation and translation, target 2 nats, which one parameter in (-1, 1) cannot reach), `small`
 (narrower networks: three minutes on two cores), `score` (our gradient of the modes' weights), `frozen` (keeps a
-classifier trained before: `--config.invariance.classifier_from` names its run), `none`, `uniform`, `augerino`,
+classifier trained before: `--config.init_from` names its run), `none`, `uniform`, `augerino`,
 `instaaug` or `gaussian` (instead of the flow), `mollified`, `smoke`.
 """
 

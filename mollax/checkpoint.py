@@ -25,7 +25,9 @@ FREE_FIELDS = (
     "eval",
     "checkpoint",
     "invariance.predict",
-    "invariance.classifier_from",
+    "init_from",
+    "model.weights",
+    "ood.auxiliary.path",
 )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from mollax import augmenters, evaluators
+from mollax import augmenters, checks, data, detectors, evaluators, ood
 from mollax.experiment import Experiment
 from mollax.state import TrainState
 
@@ -37,6 +39,8 @@ def create_further_evaluators(
         "corruptions": create_corruption_evaluator(config, experiment, predictor),
         "invariance": create_transform_evaluator(config, experiment),
         "rotations": create_rotation_evaluator(config, experiment),
+        "divergence": create_divergence_evaluator(config, experiment),
+        "ood": create_detection_evaluator(config, experiment),
     }
     return {name: evaluator for name, evaluator in made.items() if evaluator is not None}
 
@@ -129,3 +133,75 @@ def create_corruption_evaluator(
         bins=config.eval.bins,
         baseline=baseline,
     )
+
+
+def create_divergence_evaluator(config: ConfigDict, experiment: Experiment) -> evaluators.DivergenceEvaluator | None:
+    """The evaluator of a critic's objective on test images, or None without a critic."""
+    if not isinstance(experiment.model, ood.CriticClassifier):
+        return None
+    return evaluators.DivergenceEvaluator(
+        experiment.model,
+        experiment.dataset,
+        name=config.ood.method,
+        class_freq=detectors.class_frequencies(experiment.dataset),
+        id_share=config.ood.id_share,
+        mean=experiment.mean,
+        std=experiment.std,
+        grid=config.ood.grid,
+        batch_size=config.eval.batch_size,
+    )
+
+
+def create_detection_evaluator(config: ConfigDict, experiment: Experiment) -> evaluators.DetectionEvaluator | None:
+    """The detection of other sets that `config.eval.ood` asks for, or None. Sets whose path is empty are left out.
+
+    Raises:
+      FileNotFoundError: if the path of a set does not exist.
+      ValueError: for scores without sets, sets without scores, or either that make no sense.
+    """
+    settings = config.eval.ood.to_dict()
+    given = settings.pop("sets")
+    if not given and not settings["scores"]:
+        return None
+    sets = {}
+    for name, about in given.items():
+        if "path" in about and not about["path"]:
+            logging.info("The set %s is left out of the detection: eval.ood.sets.%s.path is empty.", name, name)
+            continue
+        sets[name] = _other_set(name, about, config, experiment)
+    if given and not sets:
+        return None
+    return evaluators.DetectionEvaluator(
+        experiment.model,
+        experiment.dataset,
+        sets,
+        mean=experiment.mean,
+        std=experiment.std,
+        batch_size=config.eval.batch_size,
+        **settings,
+    )
+
+
+def _other_set(name: str, about: dict[str, Any], config: ConfigDict, experiment: Experiment) -> evaluators.OtherSet:
+    """A set of `eval.ood.sets`.
+
+    Its reader is one of `mollax.data`, "noise", "data" (the run's own, for its other classes), or "corruption" (test
+    images under one such as "fog:3").
+    """
+    options = dict(about)
+    group = options.pop("group", "far")
+    if options.get("reader") == "corruption":
+        corruption, _, severity = str(options.get("name", "")).partition(":")
+        if not severity.isdigit():
+            raise ValueError(f'eval.ood.sets.{name}.name must be a corruption and a severity, such as "fog:3".')
+        corrupter = evaluators.Corrupter(batch_size=config.eval.batch_size, cache=config.eval.corruption_cache)
+        split = corrupter.split(experiment.dataset.test, corruption, int(severity))
+        return evaluators.OtherSet(split, group, (f"test images under {corruption} of severity {severity}",))
+    if options.get("reader") == "data":  # other classes of the set that is learned, or the like
+        options |= {field: config.data[field] for field in ("reader", "path", "name")}
+    known = list(inspect.signature(data.load_foreign).parameters)
+    for option in options:
+        checks.one_of(f"field of eval.ood.sets.{name}", option, [field for field in known if field != "shape"])
+    options.setdefault("seed", config.data.split_seed)
+    foreign = data.load_foreign(**options, shape=experiment.dataset.image_shape)
+    return evaluators.OtherSet(foreign.split, group, foreign.notes)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,23 +14,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
-from mollax import augment, augmenters, checks, data, durations, evaluators, keys, models, objectives, optim
+from mollax import (
+    augmenters,
+    checks,
+    data,
+    detectors,
+    durations,
+    evaluators,
+    keys,
+    models,
+    objectives,
+    ood,
+    optim,
+    preparation,
+)
 from mollax.checkpoint import read_variables
-from mollax.data import Dataset, Split
+from mollax.data import Dataset, Split, pipeline
 from mollax.parallel import AXIS
 from mollax.state import TrainState, create_state
 
-POLICIES: dict[str, Callable[..., Any]] = {
-    "rand": augment.rand_augment,
-    "auto": augment.auto_augment,
-    "fast_auto": augment.fast_auto_augment,
-    "trivial": augment.trivial_augment,
-    "augmix": augment.augmix,
-}
-MIXES: dict[str, objectives.Mix] = {"mixup": augment.mixup, "cutmix": augment.cutmix}
+PyTree = Any
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Experiment:
       steps: length of the run.
       log_every, eval_every, save_every: in steps.
       learned: what belongs to an augmenter; None without one.
+      detector: what learns from outliers; None where nothing does.
     """
 
     dataset: Dataset
@@ -61,6 +67,7 @@ class Experiment:
     eval_every: int
     save_every: int
     learned: augmenters.Learned | None = None
+    detector: detectors.Detector | None = None
 
 
 def load_data(config: ConfigDict) -> Dataset:
@@ -96,101 +103,6 @@ def channel_statistics(
     mean = total / pixels / 255.0
     variance = squares / pixels / 255.0**2 - mean**2
     return mean, np.maximum(np.sqrt(np.maximum(variance, 0.0)), 1.0 / 255.0)
-
-
-def create_augment(config: ConfigDict) -> objectives.Augment | None:
-    """Flips, pad-crops and rotations of `config.augment`, then its policy, or None if all are off.
-
-    With `config.loss.consistency` the policy is left to `create_views`: the first version of an image is without it.
-
-    Raises:
-      ValueError: for an unknown policy, or an option that it does not have.
-    """
-    settings = config.augment
-    steps: list[objectives.Augment] = []
-    if settings.flip or settings.pad != 0 or settings.degrees != 0:
-        classic = functools.partial(
-            augment.flip_crop_rotate,
-            flip=settings.flip,
-            pad=None if settings.pad == -1 else settings.pad,
-            degrees=settings.degrees,
-            interpolation=settings.interpolation,
-            padding=settings.padding,
-        )
-        steps.append(classic)
-    policy = _create_policy(config, POLICIES)
-    if policy is not None and not config.loss.consistency:
-        steps.append(policy)
-    if len(steps) < 2:
-        return steps[0] if steps else None
-
-    def in_turn(key: PRNGKeyArray, image: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
-        first, second = jax.random.split(key)
-        return steps[1](second, steps[0](first, image))
-
-    return in_turn
-
-
-def _create_policy(config: ConfigDict, known: Mapping[str, Callable[..., Any]]) -> Callable[..., Any] | None:
-    """The function of `augment.policy` with its options, or None."""
-    settings = config.augment
-    options = settings.policy_options.to_dict()
-    if not settings.policy:
-        if options:
-            raise ValueError(f"augment.policy_options has {sorted(options)}, but augment.policy is empty; name one.")
-        return None
-    policy = known[checks.one_of("augment.policy", settings.policy, known)]
-    names = list(inspect.signature(policy).parameters)[2:]  # after key and image
-    for option in options:
-        checks.one_of(f"option of {settings.policy}", option, names)
-    return functools.partial(policy, **options)
-
-
-def create_views(config: ConfigDict) -> Callable[..., Any] | None:
-    """The two further versions of each image that AugMix's consistency loss compares, or None if it is off.
-
-    Raises:
-      ValueError: if the policy is not "augmix".
-    """
-    if not config.loss.consistency:
-        return None
-    if config.augment.policy != "augmix":
-        raise ValueError(
-            f'loss.consistency is {config.loss.consistency}, which needs augment.policy "augmix"; got '
-            f'"{config.augment.policy}".'
-        )
-    return _create_policy(config, {"augmix": augment.augmix_pair})
-
-
-def create_mix(config: ConfigDict) -> objectives.Mix | None:
-    """MixUp or CutMix as `config.augment` says, or None.
-
-    Raises:
-      ValueError: for an unknown one, or parts of the batch that are not a multiple of the images mixed together.
-    """
-    settings = config.augment
-    if not settings.mix:
-        return None
-    mix = MIXES[checks.one_of("augment.mix", settings.mix, MIXES)]
-    checks.in_range("augment.mix_alpha", settings.mix_alpha, 0.0, open_low=True)
-    parts, group = jax.device_count() * config.optim.accumulate, objectives.MIX_GROUP
-    if config.train.batch_size % (parts * group):
-        raise ValueError(
-            f"augment.mix pairs images in groups of {group} on each device: train.batch_size must be a multiple of "
-            f"{group} x devices x optim.accumulate, {parts * group}; got {config.train.batch_size}."
-        )
-    return functools.partial(mix, alpha=settings.mix_alpha, per_image=settings.mix_per_image)
-
-
-def create_mollifier(config: ConfigDict) -> dict[str, Any] | None:
-    """Keyword arguments of `mollify.mollify_batch` (but for repeats, which come first), or None if it is off."""
-    settings = config.mollify.to_dict()
-    repeats = settings.pop("repeats")
-    if not settings.pop("enabled"):
-        if repeats != 1:
-            raise ValueError(f"mollify.repeats is {repeats}, but mollify.enabled is False; set it to 1.")
-        return None
-    return settings
 
 
 def _check_numbers(config: ConfigDict) -> None:
@@ -238,44 +150,66 @@ def create(config: ConfigDict, dataset: Dataset) -> Experiment:
     steps = to_steps("train.duration", config.train.duration)
     part = functools.partial(to_steps, total=steps)
     learned = augmenters.create_learned(config, model, part)
+    detector = detectors.create_detector(config, model, dataset)
     common = {
         "classes": classes,
         "mean": mean,
         "std": std,
-        "augment": create_augment(config),
-        "mollifier": create_mollifier(config),
-        "mix": create_mix(config),
+        "augment": preparation.create_augment(config),
+        "mollifier": preparation.create_mollifier(config),
+        "mix": preparation.create_mix(config),
         "loss": config.loss.name,
     }
-    if learned is None:
+    if learned is not None:
+        objective = augmenters.create_objective(config, learned, **common)
+    elif detector is not None:
+        objective = detectors.create_objective(config, detector, **common)
+    else:
         objective = objectives.classification_objective(
             model,
             **common,
-            views=create_views(config),
+            views=preparation.create_views(config),
             consistency=config.loss.consistency,
             marginal=config.loss.marginal,
             repeats=config.mollify.repeats,
         )
-    else:
-        objective = augmenters.create_objective(config, learned, **common)
     create_schedule = functools.partial(_create_schedule, config, steps, part)
     schedule = create_schedule(config.optim.schedule, lr=config.optim.lr)
     chosen = ("name", "weight_decay", "decay_mask", "momentum", "nesterov", "b1", "b2", "clip_norm")
     optimizer = optim.create_optimizer(schedule=schedule, **{name: config.optim[name] for name in chosen})
+    if learned is not None:
+        model, optimizer = learned.model, augmenters.create_optimizer(config, optimizer, create_schedule)
+    elif detector is not None:
+        model, optimizer = detector.model, detectors.create_optimizer(config, optimizer)
     return Experiment(
         dataset=dataset,
-        model=model if learned is None else learned.model,
+        model=model,
         mean=mean,
         std=std,
         objective=objective,
-        optimizer=optimizer if learned is None else augmenters.create_optimizer(config, optimizer, create_schedule),
+        optimizer=optimizer,
         schedule=schedule,
         steps=steps,
         log_every=_whole_groups(part("log.every", config.log.every), config.train.steps_per_dispatch),
         eval_every=_whole_groups(part("eval.every", config.eval.every), config.train.steps_per_dispatch),
         save_every=_whole_groups(part("checkpoint.every", config.checkpoint.every), config.train.steps_per_dispatch),
         learned=learned,
+        detector=detector,
     )
+
+
+def create_batches(config: ConfigDict, experiment: Experiment) -> pipeline.Batches:
+    """The training images in batches, with auxiliary outliers beside them where a detector learns from those."""
+    where = {name: config.data[name] for name in ("memory", "limit_mib", "workers")}
+    images = pipeline.create_batches(
+        experiment.dataset.train, batch_size=config.train.batch_size, seed=config.seed, **where
+    )
+    detector = experiment.detector
+    if detector is None or detector.auxiliary is None:
+        return images
+    size = detectors.outlier_batch_size(config, detector)
+    outliers = pipeline.create_batches(detector.auxiliary, batch_size=size, seed=config.seed, **where)
+    return pipeline.PairedBatches(images, outliers)
 
 
 def _create_schedule(
@@ -293,42 +227,98 @@ def _create_schedule(
 
 
 def start_classifier(config: ConfigDict, state: TrainState) -> TrainState:
-    """The first state with the classifier of `invariance.classifier_from`, where that is set.
+    """The first state with the classifier of the run `init_from`, where that is set; runs with more than one too.
 
     Raises:
       FileNotFoundError: if that run has no checkpoint.
-      ValueError: if its network is another, or there is no augmenter.
+      ValueError: if its network is another.
     """
-    source = config.invariance.classifier_from
+    source = config.init_from
     if not source:
         return state
-    if not config.invariance.augmenter:
-        raise ValueError("invariance.classifier_from is for runs with an invariance.augmenter; name one.")
-    saved = read_variables(Path(source))
-    own_state = {name: value["classifier"] for name, value in state.model_state.items() if "classifier" in value}
-    # A run without an augmenter is a classifier and nothing else.
-    params = saved["params"].get("classifier", saved["params"])
-    model_state = {name: saved[name].get("classifier", saved[name]) for name in saved if name != "params"}
-    for what, found, own in (
-        ("parameters", params, state.params["classifier"]),
-        ("state", model_state, own_state),
-    ):
-        shapes = [jax.tree.map(jnp.shape, tree) for tree in (found, own)]
+    found = _classifier_of(read_variables(Path(source)))
+    own = _classifier_of({"params": state.params, **state.model_state})
+    for what, names in (("parameters", ("params",)), ("state", sorted({*found, *own} - {"params"}))):
+        shapes = [{name: jax.tree.map(jnp.shape, tree.get(name)) for name in names} for tree in (found, own)]
         if shapes[0] != shapes[1]:
             raise ValueError(f"The classifier in {source} is another network: its {what} do not fit model.name.")
-    merged = {name: {**value, "classifier": model_state[name]} for name, value in state.model_state.items()}
-    floats = jax.tree.map(jnp.asarray, {"params": {**state.params, "classifier": params}, "model_state": merged})
-    extra = {**state.extra, "ema": jax.tree.map(jnp.array, floats)} if "ema" in state.extra else state.extra
-    return state.replace(**floats, extra=extra)
+    return _with_classifier(state, found)
+
+
+def _with_classifier(state: TrainState, variables: PyTree) -> TrainState:
+    """The state with these variables of the classifier, in the moving average too; its optimizer starts afresh."""
+    floats = jax.tree.map(jnp.asarray, variables)
+    params, model_state = state.params, state.model_state
+    if "classifier" in params:
+        params = {**params, "classifier": floats.pop("params")}
+        model_state = model_state | {name: {**model_state[name], "classifier": tree} for name, tree in floats.items()}
+    else:
+        params, model_state = floats.pop("params"), floats
+    average = jax.tree.map(jnp.array, {"params": params, "model_state": model_state})
+    extra = {**state.extra, "ema": average} if "ema" in state.extra else state.extra
+    return state.replace(params=params, model_state=model_state, extra=extra)
+
+
+def load_weights(config: ConfigDict, experiment: Experiment, state: TrainState) -> TrainState:
+    """The first state with the file `model.weights`, where that is set, and a line of log on where a ViT starts.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if `init_from` is set too, the network takes no weights, or they do not fit.
+    """
+    path = config.model.weights
+    if path and config.init_from:
+        raise ValueError("model.weights and init_from both say what the classifier starts from; set one of them.")
+    if not path:
+        if config.model.name.startswith("vit") and not config.init_from:
+            logging.info("%s starts at random: model.weights is empty.", config.model.name)
+        return state
+    own = _classifier_of({"params": state.params, **state.model_state})
+    params, notes = models.load_vit(
+        path,
+        own["params"],
+        mean=np.asarray(experiment.mean),
+        std=np.asarray(experiment.std),
+        statistics=config.model.weights_statistics,
+    )
+    logging.info("%s starts from %s: %s.", config.model.name, path, "; ".join(notes))
+    return _with_classifier(state, {**own, "params": params})
+
+
+def _classifier_of(variables: PyTree) -> PyTree:
+    """The classifier's variables: all, or those under "classifier" where something else is learned beside it."""
+    if "classifier" not in variables["params"]:
+        return variables
+    return {name: tree["classifier"] for name, tree in variables.items() if "classifier" in tree}
 
 
 def init_state(config: ConfigDict, experiment: Experiment) -> TrainState:
     """The state at step 0; parameters are random from `config.seed`."""
     example = jnp.zeros((1, *experiment.dataset.image_shape), jnp.float32)
-    key, learned = keys.stream_key(config.seed, "init"), experiment.learned
-    if learned is None:
-        initialize = jax.jit(functools.partial(experiment.model.init, train=False))
-        return create_state(initialize(key, example), experiment.optimizer, ema=config.optim.ema > 0)
-    start = jax.jit(functools.partial(learned.model.init, method="start"))
-    variables = start(key, keys.example_keys(key, 0, 1), example)
-    return create_state(variables, experiment.optimizer, ema=config.optim.ema > 0, extra={"invariance": learned.extra})
+    key, model = keys.stream_key(config.seed, "init"), experiment.model
+    extra = {}
+    if experiment.learned is not None:
+        extra = {"invariance": experiment.learned.extra}
+        variables = jax.jit(functools.partial(model.init, method="start"))(key, keys.example_keys(key, 0, 1), example)
+    elif isinstance(model, ood.CriticClassifier):
+        variables = jax.jit(functools.partial(model.init, method="start"))(key, example)
+    else:
+        variables = jax.jit(functools.partial(model.init, train=False))(key, example)
+    if experiment.detector is not None:
+        extra = {"ood": experiment.detector.extra}
+    return create_state(variables, experiment.optimizer, ema=config.optim.ema > 0, extra=extra)
+
+
+def first_state(config: ConfigDict, experiment: Experiment, state: TrainState) -> TrainState:
+    """The state that training starts from: `init_state` with the classifier of a file or run, and what is measured.
+
+    Raises:
+      FileNotFoundError: if the file `model.weights` is missing, or the run `init_from` has no checkpoint.
+      ValueError: if its network is another, or nothing can be learned from what is measured.
+    """
+    state = start_classifier(config, load_weights(config, experiment, state))
+    if experiment.detector is None:
+        return state
+    return detectors.measure(
+        config, experiment.detector, experiment.dataset, state, mean=experiment.mean, std=experiment.std
+    )

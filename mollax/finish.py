@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 import mollax
-from mollax import evaluators, experiment, keys, models, mollify, objectives, report
+from mollax import evaluators, keys, models, mollify, objectives, preparation, report
 from mollax.evaluators import ClassificationEvaluator
 from mollax.experiment import Experiment
 from mollax.image import unstandardize
@@ -71,6 +71,10 @@ def write_outcome(
     console.print(report.terminal_table(results))
     for sentence in report.headline(results):
         console.print(sentence)
+    if "ood" in results:
+        console.print(report.detection_table(results))
+        for sentence in report.detection_headline(results):
+            console.print(sentence)
     console.print(f"Report: {workdir / 'report.html'}")
     return results
 
@@ -106,7 +110,7 @@ def _log_agreement(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
 
 def mollified_samples(config: ConfigDict, run: Experiment, *, count: int = 24) -> dict[str, Any] | None:
     """Training images as the network saw them at step 0, beside the originals; None without mollification."""
-    mollifier = experiment.create_mollifier(config)
+    mollifier = preparation.create_mollifier(config)
     if mollifier is None:
         return None
     split = run.dataset.train
@@ -119,9 +123,9 @@ def mollified_samples(config: ConfigDict, run: Experiment, *, count: int = 24) -
         classes=len(run.dataset.class_names),
         mean=run.mean,
         std=run.std,
-        augment=experiment.create_augment(config),
+        augment=preparation.create_augment(config),
         mollifier=mollifier,
-        mix=experiment.create_mix(config) if len(chosen) % objectives.MIX_GROUP == 0 else None,
+        mix=preparation.create_mix(config) if len(chosen) % objectives.MIX_GROUP == 0 else None,
     )
     weights = np.take_along_axis(np.asarray(prepared.labels), split.labels[chosen][:, None], axis=1)[:, 0]
     return {

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
-from mollax import augmenters, experiment, invariance
+from mollax import augmenters, detectors, experiment, invariance
 from mollax.checkpoint import read_variables
 
 PyTree = Any
@@ -24,7 +24,7 @@ class FinishedRun:
 
     Attributes:
       config, results: as in config.json and results.json.
-      model: the network; a `TransformedClassifier` if it has an augmenter.
+      model: the network; a `TransformedClassifier` if it has an augmenter, a `CriticClassifier` if it has a critic.
       variables: of the model, those it was evaluated with.
       mean, std: per channel in [0, 1], with which images are standardized.
     """
@@ -58,7 +58,8 @@ def open_run(workdir: Path) -> FinishedRun:
     """
     config, results = read_records(workdir)
     about = results["data"]
-    model = experiment.create_network(config, len(about["class_names"]))
+    classes = len(about["class_names"])
+    model = detectors.with_critic(config, experiment.create_network(config, classes), classes)
     if config.invariance.augmenter:
         augmenter = augmenters.create_augmenter(config)
         model = invariance.TransformedClassifier(model, augmenter, padding=config.invariance.padding)

@@ -46,10 +46,13 @@ def base() -> ConfigDict:
                 "limit_mib": 1024,  # "auto" keeps up to this on the device
                 "workers": 0,  # processes that decode streamed images
             },
+            "init_from": "",  # folder of a run whose classifier this one starts from
             "model": {
                 "name": "resnet8",  # a key of mollax.models.MODELS
                 "dtype": "float32",  # of the computation: or "bfloat16"
                 "options": {},  # of that model, such as {"final_norm": True}
+                "weights": "",  # of vit_*: .npz or .safetensors file; "" starts at random, which is said
+                "weights_statistics": "",  # what its images were standardised by: half, imagenet, own; "" by its names
             },
             "augment": {
                 "flip": True,  # horizontal, half of the time
@@ -93,7 +96,6 @@ def base() -> ConfigDict:
                 "average": "loss",  # over copies, eq 9; or "logits" before the loss
                 "warmup": "0 steps",  # images stay as they are, the augmenter does not learn
                 "freeze_classifier": False,
-                "classifier_from": "",  # folder of a run whose classifier this one starts from
                 "controller": "fixed",  # of the penalty's weight: or pid, range
                 "controller_options": {},  # such as {"target": 0.5} of pid, in nats
                 "weight": 0.1,  # alpha of eq 10, for pid and range at the start
@@ -110,8 +112,31 @@ def base() -> ConfigDict:
                     "radius": 0.0,  # above 0, only parameters with a smaller norm, and the image itself
                 },
             },
+            "ood": {
+                "method": "",  # of learning from outliers: tv, dv, ..., exposure, energy, balanced_energy; "" is off
+                "options": {},  # of the method, such as {"m_in": -23.0, "m_out": -5.0} of energy; measured by default
+                "weight": 1.0,  # of its penalty beside the cross-entropy
+                "mode": "joint",  # or "head": the critic alone learns
+                "id_share": 0.5,  # m of the divergences
+                "hidden": (),  # widths of the critic's hidden layers
+                "sources": {"block_shuffle": 1.0, "augmix": 0.0, "cutmix": 0.0, "auxiliary": 0.0},  # shares of outliers
+                "ratio": 1.0,  # outliers per labelled image
+                "grid": 4,  # blocks a side that change places
+                "batch_norm": "together",  # statistics of labelled images and outliers, or of "id" images alone
+                "auxiliary": {  # a set to learn from
+                    "reader": "",
+                    "path": "",
+                    "name": "",
+                    "split": "train",
+                    "classes": (),
+                    "excluded": (),  # classes that the labelled images have too
+                    "limit": 0,
+                    "resize": "stretch",
+                    "jpeg_quality": 0,  # above 0, through JPEG as the labelled images were
+                },
+            },
             "loss": {
-                "name": "cross_entropy",  # eq 14; "normalized" is appendix C
+                "name": "cross_entropy",  # eq 14; "normalized" is appendix C; "logit_norm"
                 "marginal": "jensen",  # over repeats: naive, corrected
                 "consistency": 0.0,  # weight of AugMix's loss with policy augmix (12 in its paper); 0 is off
             },
@@ -164,6 +189,13 @@ def base() -> ConfigDict:
                     "kl_degrees": 0.0,  # expected KL under random rotations up to this; 0 is off
                     "kl_draws": 10,
                 },
+                "ood": {  # detection of other sets, for any run; needs scores and sets
+                    "scores": (),  # such as "energy" or "ash:variant=b,percentile=65"; the first is what others meet
+                    "sets": {},  # by name: {"group": near, far or shifted, "reader": ..., "path": ..., ...}
+                    "bank": 50_000,  # training images that scores are fitted on; 0 takes all
+                    "images": 0,  # of test and of each set; 0 takes all
+                    "resamples": 1000,  # of the bootstrap intervals; 0 is off
+                },
                 "corruptions": (),  # names, "test" (the 15 of the benchmark), "extra" (4 more); at 5 severities each
                 "corrupted_images": 2000,  # of the test set, spread evenly; 0 corrupts all
                 "baseline": "",  # errors relative to this run's folder; alexnet (mCE) on the published ImageNet-C
@@ -191,6 +223,7 @@ def shrink(config: ConfigDict) -> None:
     config.eval.transforms.update({"images": 10, "draws": 20, "steps": 2, "align_draws": 4})
     config.eval.transforms.aligned = min(config.eval.transforms.aligned, 10)
     config.eval.rotations.update({"images": 20, "kl_draws": 2, "angles": config.eval.rotations.angles[:2]})
+    config.eval.ood.update({"images": 60, "resamples": 20})
     config.invariance.predict.draws = min(config.invariance.predict.draws, 2)
     if config.invariance.augmenter:
         config.invariance.warmup = "2 steps"

@@ -17,12 +17,13 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from mollax import evaluation, experiment, finish, parallel, step
+from mollax import evaluation, evaluators, experiment, finish, parallel, step
 from mollax.checkpoint import Checkpointer
 from mollax.data import Dataset
-from mollax.data.pipeline import Batches, create_batches
+from mollax.data.pipeline import Batches
 from mollax.experiment import Experiment
 from mollax.logbook import Logbook, open_log, write_json
+from mollax.ood.scores import save_states
 from mollax.progress import Terminal
 from mollax.state import TrainState
 
@@ -245,7 +246,7 @@ def _run(config: ConfigDict, workdir: Path, dataset: Dataset | None, *, train: b
             raise FileNotFoundError(f"There is no checkpoint in {folder}; train a run there first.")
         if restored is not None:
             logging.info("Restored step %d of %d from %s.", int(restored.step), run.steps, folder)
-        state = experiment.start_classifier(config, state) if restored is None else restored
+        state = experiment.first_state(config, run, state) if restored is None else restored
         state = parallel.replicate(state)
         logbook = stack.enter_context(closing(Logbook(workdir, start_step=int(state.step), primary=primary)))
         terminal = stack.enter_context(Terminal(enabled=primary))
@@ -254,12 +255,7 @@ def _run(config: ConfigDict, workdir: Path, dataset: Dataset | None, *, train: b
         if train:
             if primary:
                 write_json(workdir / "config.json", config.to_dict())
-            batches = create_batches(
-                dataset.train,
-                batch_size=config.train.batch_size,
-                seed=config.seed,
-                **{name: config.data[name] for name in ("memory", "limit_mib", "workers")},
-            )
+            batches = experiment.create_batches(config, run)
             state, speed = _loop(config, run, state, batches, validate, checkpointer, logbook, terminal, received)
 
         def show(evaluation: str, done: int, total: int) -> None:
@@ -270,6 +266,8 @@ def _run(config: ConfigDict, workdir: Path, dataset: Dataset | None, *, train: b
         found = evaluator.run(state, progress=show)
         for name, other in further.items():
             found[name] = other.run(state.evaluated(), progress=show)
+            if primary and isinstance(other, evaluators.DetectionEvaluator):
+                save_states(workdir / "detectors.npz", other.states)
         history = logbook.history
     how = {"command": command, "wall_seconds": time.perf_counter() - began, "images_per_second": speed}
     return finish.write_outcome(config, run, state, evaluator, found, history, workdir, how, trained=train)

@@ -25,7 +25,12 @@ pytestmark = pytest.mark.filterwarnings(r"ignore:the load_module\(\) method:Depr
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 # Dictionaries whose keys belong to what they configure; they may grow.
-OPEN = {"model.options", *(f"invariance.{name}" for name in ("options", "controller_options", "pose_options"))}
+OPEN = {
+    "eval.ood.sets",
+    "ood.options",
+    "model.options",
+    *(f"invariance.{name}" for name in ("options", "controller_options", "pose_options")),
+}
 PARTS = {
     tokenize.COMMENT,
     tokenize.NL,

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mollax.data import LazyImages, Split, load_foreign, without_shared
 from mollax.data.codec import recode_jpeg
@@ -67,6 +68,12 @@ def test_limits_spread_evenly(archive):
     assert "3 of 6 images kept (limit)" in made.notes
 
 
+def test_drawn_figures_at_any_size():
+    made = load_foreign("sprites", shape=(8, 8, 1), limit=10)
+    assert made.split.images.shape == (10, 8, 8, 1)
+    assert made.split.images.std() > 10
+
+
 def test_noise_is_what_it_says():
     uniform = load_foreign("noise", shape=(16, 16, 3), name="uniform", limit=200)
     assert uniform.split.images.shape == (200, 16, 16, 3)
@@ -105,6 +112,21 @@ def test_images_that_another_split_has_are_left_out(rng):
 def test_bad_input(archive, options, message):
     with pytest.raises(ValueError, match=message):
         load_foreign(**{"reader": "npz", "shape": (8, 8, 3), "path": archive[0], **options})
+
+
+def test_images_without_classes(tmp_path, rng):
+    for name in ("a.png", "deep/er/b.png", "deep/c.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (10, 8, 3), np.uint8)).save(tmp_path / name)
+    (tmp_path / "deep" / "d.png").write_bytes(b"no image")
+    made = load_foreign("images", shape=(8, 8, 3), path=tmp_path, on_bad_image="skip")
+    assert made.split.images.shape == (3, 8, 8, 3)
+    assert any(note.startswith("1 unreadable images skipped (such as ") for note in made.notes)
+    with pytest.raises(ValueError, match=r"d\.png"):
+        load_foreign("images", shape=(8, 8, 3), path=tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no images"):
+        load_foreign("images", shape=(8, 8, 3), path=tmp_path / "empty")
 
 
 def test_a_missing_file():

@@ -69,18 +69,19 @@ def test_a_stopped_run_goes_on_bit_for_bit(run, tmp_path, monkeypatch):
 def test_another_run_starts_from_its_classifier(run, tmp_path):
     folder = run[0]
     learned = read_variables(folder)["params"]["classifier"]
-    changed = tiny.flow_config(
-        invariance__classifier_from=str(folder), invariance__freeze_classifier=True, train__duration="2 steps"
-    )
+    changed = tiny.flow_config(init_from=str(folder), invariance__freeze_classifier=True, train__duration="2 steps")
     train_and_evaluate(changed, tmp_path)
     kept = read_variables(tmp_path)["params"]
     np.testing.assert_array_equal(kept["classifier"]["linear"]["kernel"], learned["linear"]["kernel"])
-    other = tiny.flow_config(invariance__classifier_from=str(folder), model__options={"hidden": (8,)})
+    other = tiny.flow_config(init_from=str(folder), model__options={"hidden": (8,)})
     with pytest.raises(ValueError, match="is another network: its parameters do not fit"):
         train_and_evaluate(other, tmp_path / "other")
-    plain = tiny.config(invariance__classifier_from=str(folder))
-    with pytest.raises(ValueError, match=r"for runs with an invariance\.augmenter"):
-        train_and_evaluate(plain, tmp_path / "plain")
-    nowhere = tiny.flow_config(invariance__classifier_from=str(tmp_path / "nowhere"))
+    still = {"model__options": {"hidden": (16,)}, "optim__lr": 1e-12, "optim__weight_decay": 0.0}
+    plain = tiny.config(init_from=str(folder), train__duration="2 steps", **still)
+    train_and_evaluate(plain, tmp_path / "plain")
+    np.testing.assert_array_equal(
+        read_variables(tmp_path / "plain")["params"]["linear"]["kernel"], learned["linear"]["kernel"]
+    )
+    nowhere = tiny.flow_config(init_from=str(tmp_path / "nowhere"))
     with pytest.raises(FileNotFoundError, match="There is no checkpoint in"):
         train_and_evaluate(nowhere, tmp_path / "third")

@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from ml_collections import ConfigDict
 
-from mollax import augment, evaluation, experiment, models
+from mollax import evaluation, experiment, models
 from mollax.data import LazyImages, Split
 
 
@@ -57,53 +56,6 @@ def test_intervals_are_whole_groups_of_dispatched_steps(dataset):
     assert experiment.create(config, dataset).eval_every == 0
 
 
-def test_a_policy_follows_the_classic_augmentation(rng):
-    image = jnp.asarray(rng.integers(0, 256, (12, 12, 3)) / 255, jnp.float32)
-    key = jax.random.key(3)
-    first, second = jax.random.split(key)
-    classic = experiment.create_augment(tiny.config(augment__flip=True))
-    both = experiment.create_augment(tiny.config(augment__flip=True, augment__policy="trivial"))
-    expected = augment.trivial_augment(second, classic(first, image))
-    np.testing.assert_allclose(both(key, image), expected, atol=1e-6)
-    alone = experiment.create_augment(tiny.config(augment__pad=0, augment__policy="trivial"))
-    np.testing.assert_allclose(alone(key, image), augment.trivial_augment(key, image), atol=1e-6)
-    assert experiment.create_augment(tiny.config(augment__pad=0)) is None
-
-
-def test_policies_and_their_options_are_checked():
-    with pytest.raises(ValueError, match=r"augment\.policy must be one of .*Did you mean 'trivial'"):
-        experiment.create_augment(tiny.config(augment__policy="trivail"))
-    options = ConfigDict({"polcy": "cifar10"})
-    with pytest.raises(ValueError, match=r"option of auto must be one of .*Did you mean 'policy'"):
-        experiment.create_augment(tiny.config(augment__policy="auto", augment__policy_options=options))
-    with pytest.raises(ValueError, match=r"augment\.policy is empty; name one"):
-        experiment.create_augment(tiny.config(augment__policy_options=options))
-
-
-def test_consistency_leaves_the_policy_to_the_views():
-    config = tiny.config(augment__pad=0, augment__policy="augmix", loss__consistency=12.0)
-    image = jnp.full((8, 8, 1), 0.5)
-    assert experiment.create_augment(config) is None
-    assert experiment.create_views(config)(jax.random.key(0), image).shape == (2, 8, 8, 1)
-    assert experiment.create_views(tiny.config(augment__policy="augmix")) is None
-    with pytest.raises(
-        ValueError, match=r'loss\.consistency is 12\.0, which needs augment\.policy "augmix"; got "rand"'
-    ):
-        experiment.create_views(tiny.config(augment__policy="rand", loss__consistency=12.0))
-
-
-def test_mixing_needs_whole_groups_on_every_device():
-    assert experiment.create_mix(tiny.config()) is None
-    config = tiny.config(augment__mix="cutmix", augment__mix_alpha=0.3, train__batch_size=8 * jax.device_count())
-    mix = experiment.create_mix(config)
-    assert mix.func is augment.cutmix
-    assert mix.keywords == {"alpha": 0.3, "per_image": False}
-    with pytest.raises(ValueError, match=r"must be a multiple of 8 x devices x optim\.accumulate, \d+; got 4\."):
-        experiment.create_mix(tiny.config(augment__mix="mixup", train__batch_size=4))
-    with pytest.raises(ValueError, match=r"augment\.mix must be one of 'mixup', 'cutmix'; got 'mixop'. Did you mean"):
-        experiment.create_mix(tiny.config(augment__mix="mixop"))
-
-
 def test_extra_class_widens_the_model(dataset):
     run = experiment.create(tiny.config(mollify__label_form="extra"), dataset)
     state = experiment.init_state(tiny.config(), run)
@@ -118,11 +70,6 @@ def test_parameters_depend_on_the_seed_only(dataset):
     tiny.equal(a, b)
     other = experiment.init_state(tiny.config(seed=2), run).params
     assert any((x != y).any() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(other), strict=True))
-
-
-def test_augmentation_may_be_off():
-    assert experiment.create_augment(tiny.config(augment__pad=0)) is None
-    assert experiment.create_augment(tiny.config()) is not None
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from mollax.models import (
     ResNet,
     ResNetCifar,
     ResNeXt,
+    ViT,
     WideResNet,
 )
 
@@ -37,14 +38,17 @@ SMALL = {
     "densenet": partial(DenseNet, layers=(1, 1), growth=4, bottleneck=True, compression=0.5),
     "googlenet": partial(GoogLeNet, stages=(((2, 3, 4, 1, 2, 3),), ((3, 2, 4, 2, 3, 1),)), stem=4),
     "allconv": partial(AllConv, widths=(4, 6)),
+    "vit": partial(ViT, patch=4, width=8, depth=2, heads=2, mlp=12, dropout=0.1),
+    "vit_mean": partial(ViT, patch=4, width=8, depth=1, heads=1, mlp=12, pooling="mean"),
 }
 FEATURES = {"preact_basic": 16, "preact_bottleneck": 32, "resnet": 16, "cnn": 8, "mlp": 16, "conv13": 8}
 FEATURES |= {"resnet_stages": 8, "resnext": 32, "wide": 64, "densenet": 10, "googlenet": 11, "allconv": 6}
+FEATURES |= {"vit": 8, "vit_mean": 8}
 SIDES = {"cnn": 8, "mlp": 1, "allconv": 12} | dict.fromkeys(
     ("preact_bottleneck", "resnet_stages", "densenet", "googlenet"), 2
 )
 # With dropout a parameter may get no gradient from a small batch, and two ways to the same result differ.
-NO_DROPOUT = {name: {"dropout": 0.0} for name in ("conv13", "allconv")}
+NO_DROPOUT = {name: {"dropout": 0.0} for name in ("conv13", "allconv", "vit")}
 
 
 def build(name, shape=(4, 16, 16, 3), **options):
@@ -88,9 +92,11 @@ def test_the_four_methods_agree(name, shape):
     np.testing.assert_allclose(features, pooled, atol=1e-5)
     linear = variables["params"]["linear"]
     np.testing.assert_allclose(logits, np.asarray(features) @ linear["kernel"] + linear["bias"], atol=1e-5)
-    if name != "cnn":
+    if name == "vit":
+        np.testing.assert_array_equal(features, np.asarray(maps)[:, 0, 0])
+    elif name != "cnn":
         np.testing.assert_allclose(features, np.asarray(maps).mean((1, 2)), atol=1e-5)
-    if name not in ("preact_basic", "allconv"):
+    if name not in ("preact_basic", "allconv", "vit", "vit_mean"):
         assert (np.asarray(features) >= 0).all()
 
 
@@ -135,7 +141,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_outside(name):
     assert 1e-5 < difference.max() < 0.1 * (1 + np.abs(reference).max())
 
 
-@pytest.mark.parametrize("name", [name for name in SMALL if name not in ("preact_basic", "mlp")])
+@pytest.mark.parametrize("name", [name for name in SMALL if name not in ("preact_basic", "mlp", "vit", "vit_mean")])
 def test_batch_norm_over_an_axis_sees_the_whole_batch(name):
     options = NO_DROPOUT.get(name, {})
     whole, variables, images = build(name, (8, 16, 16, 3), **options)

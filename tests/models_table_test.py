@@ -14,7 +14,8 @@ def test_names():
     resnets |= {f"resnet{depth}{stem}" for depth in (18, 34, 50) for stem in ("", "_imagenet")}
     wide = {"wrn28_10", "wrn40_2", "wrn40_10"}
     others = {"densenet40", "densenet121", "googlenet", "allconv10", "cnn", "mlp", "conv13"}
-    assert set(MODELS) == resnets | wide | others
+    vits = {"vit_b16", "vit_s16", "vit_ti16", "vit"}
+    assert set(MODELS) == resnets | wide | others | vits
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,8 @@ def test_names():
         ("cnn", ("widths", "batch_norm")),
         ("mlp", ("hidden", "dropout")),
         ("conv13", ("width", "dropout")),
+        ("vit_b16", ("dropout", "pooling")),
+        ("vit", ("patch", "width", "depth", "heads", "mlp", "dropout", "pooling")),
     ],
 )
 def test_options(name, options):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
-from mollax import experiment, grid, sweep
+from mollax import experiment, grid, preparation, sweep
 from mollax.train import NonFiniteLossError
 
 SETTINGS = {"FCR + mollified": {}, "plain": {"mollify.enabled": False}}
@@ -83,9 +83,9 @@ def test_the_projects_grids_fit_its_configs(file, tmp_path):
     for word in words:
         settings = grid.read(f"{file}:{word}")
         for run in sweep.plan(tiny.config(train__batch_size=8 * jax.device_count()), settings, [0], tmp_path):
-            experiment.create_augment(run.config)
-            experiment.create_mix(run.config)
-            experiment.create_mollifier(run.config)
+            preparation.create_augment(run.config)
+            preparation.create_mix(run.config)
+            preparation.create_mollifier(run.config)
         counts.append(len(settings))
     assert counts == {"policies": [8, 8, 16], "ablations": [15, 3, 3, 9, 3]}[file.stem]
     with pytest.raises(ValueError, match="knows the words"):

@@ -267,3 +267,22 @@ def read_folder(path: Path, options: ReadOptions) -> RawData:
     notes = [*tree.notes, *_left_out(tree, used={key for split in records.values() for key, _ in split})]
     splits, skipped, converted = decode_splits(tree.files, records, options, names)
     return RawData(splits, names, skipped, (*notes, *converted))
+
+
+def read_images(path: Path, options: ReadOptions) -> RawData:
+    """Reads all images anywhere below a folder or in a .zip, whatever their folders: one split "test", one class.
+
+    For images that have no labels. Hidden files are passed over, other files counted in a note.
+
+    Raises:
+      FileNotFoundError, BadImageError, ValueError: as `read_folder`, but for layouts.
+    """
+    path = Path(path)
+    tree = list_tree(path)
+    names = sorted(name for name in tree.keys if is_image(name))
+    if not names:
+        raise ValueError(f"{path} holds no images. Images end in {', '.join(EXTENSIONS)}.")
+    records = {"test": [(tree.keys[name], 0) for name in names]}
+    notes = [*tree.notes, *_left_out(tree, used={tree.keys[name] for name in names})]
+    splits, skipped, converted = decode_splits(tree.files, records, options, ("images",))
+    return RawData(splits, ("images",), skipped, (*notes, *converted))

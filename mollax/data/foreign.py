@@ -16,7 +16,9 @@ from mollax.checks import one_of, positive_int
 from mollax.data.codec import recode_jpeg
 from mollax.data.dataset import LazyImages, RawData, ReadOptions, Split
 from mollax.data.duplicates import content_hashes, shared_positions
+from mollax.data.folder import read_images
 from mollax.data.options import class_index, generator, keep_classes, take, take_evenly
+from mollax.data.pixels import conform
 from mollax.data.readers import READERS, SPECIFIC, check_options, check_path, check_specific
 
 SPLITS = ("train", "validation", "test", "all")
@@ -50,7 +52,8 @@ def load_foreign(
     """Reads a set and brings its images to a shape.
 
     Args:
-      reader: a key of `mollax.data.readers.READERS`, or "noise".
+      reader: a key of `mollax.data.readers.READERS`; "images" for all images below a folder or in a zip, whatever
+        their folders; or "noise".
       shape: (height, width, channels) of the first set; square.
       path: as of `load`.
       name: the catalogue name for "tfds"; "uniform" (each number by itself in 0 .. 255) or "gaussian" (mean 127.5,
@@ -78,13 +81,16 @@ def load_foreign(
         images = _noise(one_of("name", name, NOISES), limit or GENERATED, shape, seed)
         chosen, notes = Split(images, np.zeros(len(images), np.int32)), [f"{len(images)} images of {name} noise"]
     else:
-        one_of("reader", reader, (*READERS, "noise"))
+        one_of("reader", reader, (*READERS, "images", "noise"))
         options = check_options(ReadOptions(height, resize, channels, "white", on_bad_image, seed))
         given = {"name": name} if name else {}
-        raw = READERS[reader].read(check_path(reader, path), options, **check_specific(reader, {**SPECIFIC, **given}))
+        raw = _read(reader, path, options, given)
         raw, left_out = _choose_classes(raw, classes, excluded)
         chosen, which = _pick(raw, split)
         notes = [*raw.notes, *left_out, *which]
+        notes += (
+            [f"{len(raw.skipped)} unreadable images skipped (such as {raw.skipped[0].where})"] if raw.skipped else []
+        )
         if len(chosen) == 0:
             raise ValueError(f"Nothing is left of the {reader} set {str(path)!r}; look at split, classes and excluded.")
         if limit and limit < len(chosen):
@@ -108,6 +114,16 @@ def without_shared(split: Split, others: dict[str, Split]) -> tuple[Split, tuple
             notes.append(f"{len(shared)} images that are also in {name} left out")
             split = take(split, np.setdiff1d(np.arange(len(split)), shared))
     return split, tuple(notes)
+
+
+def _read(reader: str, path: str | Path | None, options: ReadOptions, given: dict[str, str]) -> RawData:
+    if reader == "images":
+        return read_images(check_path("folder", path) or Path(), options)
+    specific = check_specific(reader, {**SPECIFIC, **given})
+    if reader == "sprites":  # are drawn large and made smaller, as other images are
+        large = replace(options, image_size=None)
+        return conform(READERS[reader].read(None, large, **specific), options)
+    return READERS[reader].read(check_path(reader, path), options, **specific)
 
 
 def _noise(name: str, count: int, shape: tuple[int, int, int], seed: int) -> UInt8[np.ndarray, "n h w c"]:

@@ -3,6 +3,9 @@
 from mollax.evaluators.classification import ClassificationEvaluator
 from mollax.evaluators.corrupter import CorruptedImages, Corrupter, compiled_ahead, content_hash
 from mollax.evaluators.corruption import CorruptionEvaluator, expand
+from mollax.evaluators.detection import DetectionEvaluator, OtherSet, parse_score
+from mollax.evaluators.divergence import DivergenceEvaluator
+from mollax.evaluators.features import FeaturePass, Pass
 from mollax.evaluators.predictor import Predictor, stack
 from mollax.evaluators.published import PublishedCorruptions
 from mollax.evaluators.relative import Baseline, read_baseline, relative_corruption_error
@@ -18,6 +21,11 @@ __all__ = [
     "CorruptedImages",
     "Corrupter",
     "CorruptionEvaluator",
+    "DetectionEvaluator",
+    "DivergenceEvaluator",
+    "FeaturePass",
+    "OtherSet",
+    "Pass",
     "Predictor",
     "PublishedCorruptions",
     "RotationEvaluator",
@@ -33,6 +41,7 @@ __all__ = [
     "image_spectrum",
     "mollification_spectra",
     "parse",
+    "parse_score",
     "read_baseline",
     "relative_corruption_error",
     "stack",

@@ -16,10 +16,13 @@ from mollax.models.densenet import DenseNet
 from mollax.models.googlenet import GoogLeNet
 from mollax.models.mlp import MLP
 from mollax.models.preact_resnet import PreActResNet
+from mollax.models.pretrained import load_vit, resize_positions, restandardize, to_vit_params
 from mollax.models.resnet import ResNet
 from mollax.models.resnet_cifar import ResNetCifar
 from mollax.models.resnext import ResNeXt
 from mollax.models.table import MODELS, count_parameters, create_model, model_options
+from mollax.models.vit import ViT
+from mollax.models.weight_files import read_weights
 from mollax.models.wide_resnet import WideResNet
 
 __all__ = [
@@ -35,8 +38,14 @@ __all__ = [
     "ResNeXt",
     "ResNet",
     "ResNetCifar",
+    "ViT",
     "WideResNet",
     "count_parameters",
     "create_model",
+    "load_vit",
     "model_options",
+    "read_weights",
+    "resize_positions",
+    "restandardize",
+    "to_vit_params",
 ]

@@ -25,6 +25,7 @@ from mollax.models.preact_resnet import DEPTHS, PreActResNet
 from mollax.models.resnet import ResNet
 from mollax.models.resnet_cifar import ResNetCifar
 from mollax.models.resnext import ResNeXt
+from mollax.models.vit import ViT
 from mollax.models.wide_resnet import WideResNet
 
 
@@ -36,6 +37,11 @@ def _preact(depth: int) -> Callable[..., nn.Module]:
 def _resnet(depth: int, stem: str) -> Callable[..., nn.Module]:
     block, stages = DEPTHS[depth]
     return partial(ResNet, block=block, stages=stages, stem=stem)
+
+
+def _vit(width: int) -> Callable[..., nn.Module]:
+    """Patches of 16, 12 blocks, heads of 64 numbers, an MLP of four times the width."""
+    return partial(ViT, patch=16, width=width, depth=12, heads=width // 64, mlp=4 * width)
 
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -61,6 +67,10 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "cnn": CNN,
     "mlp": MLP,
     "conv13": Conv13,
+    "vit_b16": _vit(768),
+    "vit_s16": _vit(384),
+    "vit_ti16": _vit(192),
+    "vit": ViT,
 }
 DTYPES = ("float32", "bfloat16")
 

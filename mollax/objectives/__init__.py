@@ -3,6 +3,7 @@
 from mollax.objectives.classification import LOSSES, classification_objective
 from mollax.objectives.consistency import jensen_shannon
 from mollax.objectives.invariance import Warmup, create_controlled, invariance_objective
+from mollax.objectives.outliers import Penalty, Seen, outlier_objective, share_out
 from mollax.objectives.prepare import MIX_GROUP, Augment, Mix, prepare
 
 __all__ = [
@@ -10,10 +11,14 @@ __all__ = [
     "MIX_GROUP",
     "Augment",
     "Mix",
+    "Penalty",
+    "Seen",
     "Warmup",
     "classification_objective",
     "create_controlled",
     "invariance_objective",
     "jensen_shannon",
+    "outlier_objective",
     "prepare",
+    "share_out",
 ]

@@ -10,21 +10,24 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
-from mollax import checks, mollify
+from mollax import checks, mollify, ood
 from mollax.objectives.consistency import jensen_shannon
 from mollax.objectives.prepare import Augment, Mix, Views, prepare
 
-LOSSES = ("cross_entropy", "normalized")
+LOSSES = ("cross_entropy", "normalized", "logit_norm")
 PyTree = Any
 
 
 def negative_log_likelihood(loss: str) -> Callable[[Array, Array], Array]:
-    """-log p of soft labels by name, from logits and labels: "cross_entropy" (eq 14) or "normalized" (appendix C).
+    """-log p of soft labels by name, from logits and labels: "cross_entropy" (eq 14), "normalized" (appendix C) or
+    "logit_norm" (cross-entropy of logits of one length, temperature .04; `mollax.ood.logit_norm`).
 
     Raises:
       ValueError: for another name.
     """
     checks.one_of("loss.name", loss, LOSSES)
+    if loss == "logit_norm":
+        return lambda logits, labels: mollify.soft_cross_entropy(ood.logit_norm(logits), labels)
     return mollify.normalized_cross_entropy if loss == "normalized" else mollify.soft_cross_entropy
 
 

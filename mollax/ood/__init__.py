@@ -9,7 +9,13 @@ from mollax.ood.balanced_energy import AUTHORS_BALANCE, Balance, balanced_energy
 from mollax.ood.critic import Critic
 from mollax.ood.decomposed import Decomposed, DecomposedConfidence, decay_mask
 from mollax.ood.divergences import NAMES as DIVERGENCES
-from mollax.ood.divergences import divergence_estimate, divergence_maximum, divergence_objective, update_average
+from mollax.ood.divergences import (
+    REVERSE_KL_CLIP,
+    divergence_estimate,
+    divergence_maximum,
+    divergence_objective,
+    update_average,
+)
 from mollax.ood.energy_margin import AUTHORS_MARGINS, Margins, choose_margins, energy_margin, free_energy
 from mollax.ood.exposure import outlier_exposure
 from mollax.ood.gan import Gan, GanParams, GanState, feature_gan, pixel_gan
@@ -34,6 +40,7 @@ __all__ = [
     "AUTHORS_BALANCE",
     "AUTHORS_MARGINS",
     "DIVERGENCES",
+    "REVERSE_KL_CLIP",
     "Balance",
     "Choice",
     "Critic",

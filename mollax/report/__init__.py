@@ -8,6 +8,7 @@ zero.
 
 from mollax.report.comparison import comparison_rows, comparison_text
 from mollax.report.comparison_html import write_comparison
+from mollax.report.detection import detection_headline, detection_section, detection_table
 from mollax.report.html import report_html, write_report
 from mollax.report.plots import (
     mistake_grid,
@@ -21,6 +22,9 @@ from mollax.report.table import headline, markdown_table, terminal_table
 __all__ = [
     "comparison_rows",
     "comparison_text",
+    "detection_headline",
+    "detection_section",
+    "detection_table",
     "headline",
     "markdown_table",
     "mistake_grid",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mollax.report import corruptions, plots
+from mollax.report.detection import detection_headline, detection_section
 from mollax.report.invariance import invariance_section
 from mollax.report.page import figure_block, page, write_page
 from mollax.report.table import (
@@ -112,7 +113,8 @@ def report_html(
     evaluations = evaluations_of(results)
     main_name, _ = main_evaluation(results)
     title = str(results.get("name", "run"))
-    lead = " ".join(headline(results)).replace(" %", "\u00a0%").replace(" = ", "\u00a0=\u00a0")
+    sentences = [*headline(results), *detection_headline(results)]
+    lead = " ".join(sentences).replace(" %", "\u00a0%").replace(" = ", "\u00a0=\u00a0")
     body = [
         f"<header><h1>{escape(title)}</h1><p class='sub'>{escape(_subtitle(results))}</p></header>",
         f"<p class='lead'>{escape(lead)}</p>",
@@ -123,6 +125,7 @@ def report_html(
         figure_block("stress", plots.stress_bars(evaluations), "Error, NLL and ECE of every test", _STRESS_CAPTION),
         *_corruptions(results.get("corruptions")),
         *invariance_section(results, history, transforms),
+        *detection_section(results),
         "<h2>Can its confidence be trusted?</h2>",
         _reliability(evaluations, main_name),
     ]

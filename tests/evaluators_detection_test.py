@@ -1,0 +1,154 @@
+"""Detection of known and unknown sets by many scores: numbers against the metrics themselves, notes, thresholds."""
+
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from mollax import data, metrics, models, ood
+from mollax.data import Split
+from mollax.evaluators import DetectionEvaluator, FeaturePass, OtherSet, parse_score
+from mollax.ood.scores import knn, tv
+
+SCORES = ("msp", "energy", "knn:k=3", "odin:epsilon=0.0", "odin", "mahalanobis:shrinkage=0.1", "rankfeat")
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return data.load("digits", test_limit=80)
+
+
+def sets():
+    """Noise, and digits among which are ten of the training set."""
+    noise = data.load_foreign("noise", shape=(8, 8, 1), name="uniform", limit=40)
+    whole = data.load("digits")
+    mixed = np.concatenate([255 - np.asarray(whole.test.images[:50]), np.asarray(whole.train.images[:10])])
+    return {
+        "noise": OtherSet(noise.split, "far", noise.notes),
+        "inverted": OtherSet(Split(mixed, np.zeros(60, np.int32)), "near"),
+    }
+
+
+def network(critic=True):
+    net = models.create_model("mlp", classes=10, hidden=(16,))
+    model = ood.CriticClassifier(classifier=net, critic=ood.Critic(10, hidden=(3,))) if critic else net
+    init = {"method": "start"} if critic else {"train": False}
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), **init)
+    return model, jax.tree.map(lambda leaf: leaf + 0.05 * jax.random.normal(jax.random.key(1), leaf.shape), variables)
+
+
+def evaluator(dataset, model, **options):
+    settings = {"scores": SCORES, "resamples": 50, "bank": 200, "batch_size": 64, **options}
+    return DetectionEvaluator(model, dataset, settings.pop("sets", sets()), mean=tiny.MEAN, std=tiny.STD, **settings)
+
+
+@pytest.fixture(scope="module")
+def outcome(dataset):
+    model, variables = network()
+    made = evaluator(dataset, model, scores=(*SCORES, "tv", "tv:variant=extra"))
+    return made, model, variables, made.run(variables)
+
+
+def test_numbers_are_those_of_the_metrics(outcome, dataset):
+    _, model, variables, block = outcome
+    one = FeaturePass(model, image_shape=(8, 8, 1), mean=tiny.MEAN, std=tiny.STD, batch_size=50)
+    bank = data.take_evenly(dataset.train, 200)
+    passes = [one.run(variables, split) for split in (bank, dataset.validation, dataset.test, sets()["noise"].split)]
+    state = knn.fit(passes[0].features, passes[0].logits, np.asarray(bank.labels), None, k=3)
+    held, known, strange = (np.asarray(knn.score(state, p.features, p.logits)) for p in passes[1:])
+    cell = block["table"]["knn:k=3"]["noise"]
+    summary = metrics.detection_summary(known, strange)
+    for name, value in summary.items():
+        np.testing.assert_allclose(cell[name], value, rtol=1e-4, err_msg=name)
+    row = next(row for row in block["scores"] if row["name"] == "knn:k=3")
+    np.testing.assert_allclose(row["threshold"], metrics.accept_threshold(held), rtol=1e-4)
+    assert row["accepted"] == np.mean(known <= row["threshold"])
+    assert cell["flagged"] == np.mean(strange > row["threshold"])
+    assert row["microseconds"] > 0
+
+
+def test_the_critic_is_asked_where_there_is_one(outcome, dataset):
+    _, model, variables, block = outcome
+    one = FeaturePass(model, image_shape=(8, 8, 1), mean=tiny.MEAN, std=tiny.STD, batch_size=50)
+    parts = [one.run(variables, split) for split in (dataset.test, sets()["noise"].split)]
+    for name, variant in (("tv", "prediction"), ("tv:variant=extra", "extra")):
+        state = tv.fit(parts[0].critic, parts[0].logits, np.asarray(dataset.test.labels), None, variant=variant)
+        known, strange = (np.asarray(tv.score(state, jnp.asarray(p.critic), jnp.asarray(p.logits))) for p in parts)
+        np.testing.assert_allclose(block["table"][name]["noise"]["auroc"], metrics.auroc(known, strange), rtol=1e-6)
+
+
+def test_images_of_the_training_set_are_left_out_and_said(outcome):
+    block = outcome[3]
+    about = {one["name"]: one for one in block["sets"]}
+    assert about["inverted"]["images"] == 50
+    assert about["inverted"]["notes"] == ["10 images that are also in training left out"]
+    assert about["noise"]["group"] == "far"
+    assert block["images"] == 80
+    assert block["bank"] == 200
+
+
+def test_intervals_hold_the_number_and_compare_with_the_first(outcome):
+    block = outcome[3]
+    for score, cells in block["table"].items():
+        for cell in cells.values():
+            low, high = cell["intervals"]["auroc"]
+            assert low <= cell["auroc"] <= high
+            assert ("against_first" in cell) == (score != "msp")
+            assert len(cell["curve"]["tpr"]) == len(cell["curve"]["fpr"]) == len(cell["curve"]["precision"])
+    for row in block["scores"]:
+        shares = row["histogram"]["shares"]
+        assert set(shares) == {"test", "noise", "inverted"}
+        np.testing.assert_allclose([sum(share) for share in shares.values()], 1, atol=1e-3)
+
+
+def test_input_steps_are_chosen_on_validation_images(outcome):
+    chosen = {row["name"]: row["chosen"] for row in outcome[3]["scores"]}
+    assert chosen["odin:epsilon=0.0"] == {}
+    assert chosen["odin"]["epsilon"] in [round(0.0004 * i, 4) for i in range(13)]
+
+
+def test_what_was_fitted_can_be_kept(outcome):
+    assert set(outcome[0].states) == set(outcome[3]["table"])
+
+
+def test_a_score_that_cannot_be_fitted_does_not_cost_the_others(dataset, caplog):
+    model, variables = network(critic=False)
+    with caplog.at_level(logging.WARNING):
+        block = evaluator(dataset, model, scores=("msp", "knn:k=500"), resamples=0).run(variables)
+    assert list(block["table"]) == ["msp"]
+    assert "500" in block["left_out"]["knn:k=500"]
+    assert "knn:k=500 is left out" in caplog.text
+    assert "intervals" not in block["table"]["msp"]["noise"]
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("energy", ("energy", {})),
+        ("ash:variant=b,percentile=65", ("ash", {"variant": "b", "percentile": 65})),
+        ("knn:normalize=False,k=1", ("knn", {"normalize": False, "k": 1})),
+    ],
+)
+def test_scores_are_read(text, expected):
+    assert parse_score(text) == expected
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"scores": ("enrgy",)}, "Did you mean 'energy'"),
+        ({"scores": ("knn:kk=3",)}, "option of knn must be one of 'k', 'normalize'; got 'kk'"),
+        ({"scores": ("knn:k",)}, "\"name:option=value\"; got 'knn:k'"),
+        ({"scores": ("tv",)}, "'tv' needs a critic: train with ood.method"),
+        ({"scores": ()}, "needs at least one of eval.ood.sets"),
+        ({"sets": {}}, "needs at least one of eval.ood.sets"),
+        ({"bank": -1}, "eval.ood.bank must be at least 0"),
+        ({"sets": {"a": OtherSet(Split(np.zeros((1, 8, 8, 1), np.uint8), np.zeros(1, np.int32)), "remote")}}, "'near'"),
+    ],
+)
+def test_bad_settings(dataset, options, message):
+    with pytest.raises(ValueError, match=message):
+        evaluator(dataset, network(critic=False)[0], **options)
