@@ -5,8 +5,8 @@
 
 No data are shipped. The paper's auxiliary set, 80 Million Tiny Images, is withdrawn; `auxiliary` takes half of
 TinyImageNet. Words after a colon, joined by commas: `densenet`, `jpeg`, `auxiliary`, `augmix`, `cutmix`, `none`,
-`logit_norm`, `exposure`, `energy`, `balanced_energy`, `head`, `smoke`; see configs/cifar10_tv_ood.py. Nobody has run
-all epochs of this config yet.
+`logit_norm`, `exposure`, `energy`, `balanced_energy`, `woods`, `head`, `smoke`; see configs/cifar10_tv_ood.py. Nobody
+has run all epochs of this config yet.
 """
 
 from ml_collections import ConfigDict

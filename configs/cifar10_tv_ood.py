@@ -7,8 +7,9 @@ Sets whose path is empty are left out; noise and fog need none. Words after a co
 `small` (ResNet-8 of 2x2 patches, 5 epochs, for two cores), `jpeg` (data.path is a folder or zip of JPEG images: other
 sets go through JPEG too), `near` (six classes are learned, the other four are near), `auxiliary` (learns from half of
 TinyImageNet too: `--config.ood.auxiliary.path`), `augmix`, `cutmix` (shuffled blocks of images after these), `none`,
-`logit_norm`, `exposure`, `energy`, `balanced_energy` (instead of total variation; the last two continue a trained
-classifier, `--config.init_from=RUN`), `head` (the critic alone learns), `smoke`.
+`logit_norm`, `exposure`, `energy`, `balanced_energy`, `woods` (instead of total variation; the last three continue a
+trained classifier, `--config.init_from=RUN`, and `woods` needs the auxiliary path), `head` (the critic alone learns),
+`smoke`.
 """
 
 from ml_collections import ConfigDict

@@ -38,5 +38,5 @@ def get_config(argument: str = "") -> ConfigDict:
         "gaussian": {"group": "far", "reader": "noise", "name": "gaussian"},
         "fog": {"group": "shifted", "reader": "corruption", "name": "fog:3"},
     }
-    words = {word: change for word, change in ood_recipes.WORDS.items() if word not in ("jpeg", "auxiliary")}
+    words = {word: change for word, change in ood_recipes.WORDS.items() if word not in ("jpeg", "auxiliary", "woods")}
     return recipes.variant(config, argument, small=small, **words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 from mollax import checks, data, evaluators, objectives, ood
@@ -24,13 +25,15 @@ from mollax.state import TrainState
 
 PyTree = Any
 LOSSES = ("exposure", "energy", "balanced_energy")  # of logits, without a critic
-METHODS = (*ood.DIVERGENCES, *LOSSES)
+METHODS = (*ood.DIVERGENCES, *LOSSES, "woods")
 OPTIONS: dict[str, tuple[str, ...]] = {
     "dv": ("decay",),
     "reverse_kl": ("clip",),
     "energy": ("m_in", "m_out"),
     "balanced_energy": ("m_in", "m_out", "gamma_margin", "gamma_weight", "shift"),
+    "woods": ("share", "false_alarms", "ce_factor", "rate", "tolerance", "growth"),
 }
+WILD_SHARE = 0.1  # of outliers among the wild images of WOODS, as in its paper
 MEASURED = 2000  # images of each kind from which margins and class frequencies are chosen
 
 
@@ -43,8 +46,9 @@ class Detector:
       penalty: see `objectives.outlier_objective`.
       counts: outliers of each source in a slice of the batch.
       extra: what the state carries at first, for `extra["ood"]`.
-      auxiliary: images of another set; None where no source needs them.
+      auxiliary: images of another set, or the wild mixture of WOODS; None where no source needs them.
       notes: on those.
+      labelled: the half of the training images that keeps its labels with WOODS; None where all do.
     """
 
     model: nn.Module
@@ -53,6 +57,7 @@ class Detector:
     extra: PyTree
     auxiliary: Split | None = None
     notes: tuple[str, ...] = ()
+    labelled: Split | None = None
 
 
 def create_detector(config: ConfigDict, classifier: nn.Module, dataset: Dataset) -> Detector | None:
@@ -78,6 +83,8 @@ def create_detector(config: ConfigDict, classifier: nn.Module, dataset: Dataset)
     classes = len(dataset.class_names)
     model = with_critic(config, classifier, classes)
     extra = {"average": jnp.float32(0)} if method == "dv" else _unmeasured(method, classes)
+    if method == "woods" and list(counts) != ["auxiliary"]:
+        raise ValueError('woods learns from a wild mixture with real outliers: "auxiliary" must be the only source.')
     if settings.hidden and model is classifier:
         raise ValueError(f"ood.hidden is for a critic, which {method} does not have; leave it empty.")
     if "auxiliary" not in counts:
@@ -85,12 +92,42 @@ def create_detector(config: ConfigDict, classifier: nn.Module, dataset: Dataset)
     foreign = data.load_foreign(**_reading(settings.auxiliary), shape=dataset.image_shape, seed=config.data.split_seed)
     held_out = {"the validation split": dataset.validation, "the test split": dataset.test}
     auxiliary, shared = data.without_shared(foreign.split, held_out)
-    return Detector(model, create_penalty(config, dataset), counts, extra, auxiliary, (*foreign.notes, *shared))
+    notes = (*foreign.notes, *shared)
+    if method != "woods":
+        return Detector(model, create_penalty(config, dataset), counts, extra, auxiliary, notes)
+    labelled, wild, said = wild_images(
+        dataset, auxiliary, share=settings.options.get("share", WILD_SHARE), seed=config.data.split_seed
+    )
+    halved = dataclasses.replace(dataset, train=labelled)
+    return Detector(model, create_penalty(config, halved), counts, extra, wild, (*notes, said), labelled)
+
+
+def wild_images(dataset: Dataset, auxiliary: Split, *, share: float, seed: int) -> tuple[Split, Split, str]:
+    """The half of the training images that keeps its labels, and the other half with outliers among it (WOODS).
+
+    Random by the seed; each class is halved.
+
+    Raises:
+      ValueError: for a share outside of (0, 1), or too few outliers for it.
+    """
+    checks.in_range("ood.options.share", share, 0.0, 1.0, open_low=True, open_high=True)
+    labelled, unlabelled = data.halve(dataset.train, classes=len(dataset.class_names), seed=seed)
+    count = round(len(unlabelled) * share / (1 - share))
+    if not 0 < count <= len(auxiliary):
+        raise ValueError(
+            f"A share of {share:g} among {len(unlabelled)} wild images needs {count} outliers; there are "
+            f"{len(auxiliary)} auxiliary images. Lower ood.options.share, or bring more images."
+        )
+    wild = data.join([unlabelled, data.take_evenly(auxiliary, count)])
+    note = f"WOODS: {len(labelled)} training images labelled, {len(unlabelled)} wild among {count} outliers"
+    return labelled, wild, note
 
 
 def with_critic(config: ConfigDict, classifier: nn.Module, classes: int) -> nn.Module:
     """The classifier with the critic of `config.ood`, or alone where the method has none."""
     settings = config.ood
+    if settings.method == "woods":
+        return ood.CriticClassifier(classifier=classifier, critic=ood.LogisticUnit(), on="logits")
     if settings.method not in ood.DIVERGENCES:
         return classifier
     critic = ood.Critic(classes, hidden=tuple(settings.hidden), stop_gradient=settings.mode == "head")
@@ -115,9 +152,12 @@ def outlier_batch_size(config: ConfigDict, detector: Detector) -> int:
     return detector.counts["auxiliary"] * jax.device_count() * config.optim.accumulate
 
 
-def _unmeasured(method: str, classes: int) -> dict[str, Array]:
+def _unmeasured(method: str, classes: int) -> dict[str, PyTree]:
     """Places for what `measure` finds; NaN until then, so that nothing trains on a guess."""
     nan = jnp.float32(jnp.nan)
+    if method == "woods":
+        zero = jnp.float32(0)
+        return {"woods": ood.initial_woods(), "pretrained_ce": nan, "u_id": zero, "u_ce": zero, "parts": zero}
     found = {"m_in": nan, "m_out": nan} if "energy" in method else {}
     return found | ({"prior": jnp.full(classes, jnp.nan, jnp.float32)} if method == "balanced_energy" else {})
 
@@ -139,6 +179,9 @@ def create_penalty(config: ConfigDict, dataset: Dataset) -> Penalty:
         return lambda seen, carried: (ood.outlier_exposure(seen.logits_ood), {}, carried)
     if method in LOSSES:
         return partial(_energy_penalty, method, {k: v for k, v in options.items() if not k.startswith("m_")})
+    if method == "woods":
+        parts = max(1, round(len(dataset.train) / config.train.batch_size)) * config.optim.accumulate
+        return partial(_woods_penalty, parts, {name: value for name, value in options.items() if name != "share"})
     shares = jnp.asarray(class_frequencies(dataset), jnp.float32)
     return partial(_divergence_penalty, method, shares, config.ood.id_share, options)
 
@@ -175,6 +218,36 @@ def _energy_penalty(
     return value, {f"energy_{name}": jnp.mean(ood.free_energy(logits)) for name, logits in energies.items()}, carried
 
 
+def _woods_penalty(
+    parts: int, options: Mapping[str, Any], seen: Seen, carried: PyTree
+) -> tuple[Array, dict[str, Array], PyTree]:
+    """WOODS' whole loss. Multipliers move once an epoch by the means of the constraints in it.
+
+    The authors pass over the training set in evaluation mode for that; ours are the means of the steps themselves.
+    """
+    limits = {name: options[name] for name in ("false_alarms", "ce_factor") if name in options}
+    steps = {name: options[name] for name in ("rate", "tolerance", "growth") if name in options}
+    assert seen.critic_id is not None  # the logistic unit
+    assert seen.critic_ood is not None
+    terms = ood.woods_terms(
+        seen.critic_id[:, 0],
+        seen.critic_ood[:, 0],
+        seen.cross_entropy,
+        pretrained_ce=carried["pretrained_ce"],
+        axis_name=AXIS,
+        **limits,
+    )
+    value = ood.woods_loss(terms, carried["woods"])
+    fixed = jax.lax.stop_gradient(terms)
+    u_id, u_ce, count = carried["u_id"] + fixed.u_id, carried["u_ce"] + fixed.u_ce, carried["parts"] + 1
+    ended = count >= parts
+    moved = ood.update_multipliers(carried["woods"], u_id / count, u_ce / count, **steps)
+    state = jax.tree.map(lambda new, old: jnp.where(ended, new, old), moved, carried["woods"])
+    rest = {name: jnp.where(ended, 0.0, total) for name, total in (("u_id", u_id), ("u_ce", u_ce), ("parts", count))}
+    metrics = {"wild": terms.wild, "u_id": terms.u_id, "u_ce": terms.u_ce, **state._asdict()}
+    return value, metrics, {**carried, "woods": state, **rest}
+
+
 def create_optimizer(config: ConfigDict, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
     """The run's optimizer for all that learns: of the critic alone with mode "head"."""
     if config.ood.mode != "head":
@@ -190,7 +263,14 @@ def create_objective(config: ConfigDict, detector: Detector, **common: Any) -> C
     """The objective over labelled images and outliers; `common` are arguments that plain classification has too."""
     names = ("weight", "mode", "batch_norm", "grid")
     chosen = {name: config.ood[name] for name in names}
-    return objectives.outlier_objective(detector.model, detector.penalty, counts=detector.counts, **chosen, **common)
+    return objectives.outlier_objective(
+        detector.model,
+        detector.penalty,
+        counts=detector.counts,
+        constrained=config.ood.method == "woods",
+        **chosen,
+        **common,
+    )
 
 
 def measure(
@@ -211,10 +291,12 @@ def measure(
     Raises:
       ValueError: if the mean energies are in the wrong order, with advice.
     """
-    if "m_in" not in detector.extra:
+    if not {"m_in", "woods"} & set(detector.extra):
         return state
     found = _outputs(detector, dataset, state, mean=mean, std=std, grid=config.ood.grid, batch=config.eval.batch_size)
     known, strange = found["id"], found["ood"]
+    if "woods" in detector.extra:
+        return _start_woods(state, known, strange, np.asarray(data.take_evenly(dataset.validation, MEASURED).labels))
     given = {name: config.ood.options[name] for name in ("m_in", "m_out") if name in config.ood.options}
     if len(given) == 1:
         raise ValueError("ood.options has one margin; give both m_in and m_out, or neither.")
@@ -227,6 +309,24 @@ def measure(
         prior = ood.class_prior(strange.argmax(1), classes=strange.shape[1])
         carried["prior"] = jnp.asarray(prior, jnp.float32)
     return state.replace(extra={**state.extra, "ood": carried})
+
+
+def _start_woods(
+    state: TrainState,
+    known: Float[np.ndarray, "n k"],
+    strange: Float[np.ndarray, "m k"],
+    labels: Int[np.ndarray, " n"],
+) -> TrainState:
+    """The pretrained cross-entropy, and the logistic unit at half way between the mean energies of ID and wild images.
+
+    Cross-entropy is of validation images: of training images a pretrained network's is near 0, and so would be the
+    limit.
+    """
+    entropy = optax.softmax_cross_entropy_with_integer_labels(jnp.asarray(known), jnp.asarray(labels)).mean()
+    energies = [float(ood.free_energy(jnp.asarray(logits)).mean()) for logits in (known, strange)]
+    unit = {**state.params["critic"], "offset": jnp.float32(-sum(energies) / 2)}
+    carried = {**state.extra["ood"], "pretrained_ce": entropy.astype(jnp.float32)}
+    return state.replace(params={**state.params, "critic": unit}, extra={**state.extra, "ood": carried})
 
 
 def _outputs(

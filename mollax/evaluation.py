@@ -137,7 +137,7 @@ def create_corruption_evaluator(
 
 def create_divergence_evaluator(config: ConfigDict, experiment: Experiment) -> evaluators.DivergenceEvaluator | None:
     """The evaluator of a critic's objective on test images, or None without a critic."""
-    if not isinstance(experiment.model, ood.CriticClassifier):
+    if not isinstance(experiment.model, ood.CriticClassifier) or config.ood.method not in ood.DIVERGENCES:
         return None
     return evaluators.DivergenceEvaluator(
         experiment.model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Callable
@@ -144,13 +145,15 @@ def create(config: ConfigDict, dataset: Dataset) -> Experiment:
     _check_numbers(config)
     classes = len(dataset.class_names)
     model = create_network(config, classes)
+    detector = detectors.create_detector(config, model, dataset)
+    if detector is not None and detector.labelled is not None:
+        dataset = dataclasses.replace(dataset, train=detector.labelled)
     mean, std = (jnp.asarray(values, jnp.float32) for values in channel_statistics(dataset.train))
     steps_per_epoch = len(dataset.train) / config.train.batch_size
     to_steps = functools.partial(durations.to_steps, steps_per_epoch=steps_per_epoch)
     steps = to_steps("train.duration", config.train.duration)
     part = functools.partial(to_steps, total=steps)
     learned = augmenters.create_learned(config, model, part)
-    detector = detectors.create_detector(config, model, dataset)
     common = {
         "classes": classes,
         "mean": mean,

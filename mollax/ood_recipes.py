@@ -7,6 +7,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mollax import ood
+
 # Every score that runs on any of our networks, plain softmax first: the others are compared with it.
 SCORES = (
     "msp",
@@ -46,7 +48,7 @@ def learn(config: ConfigDict, method: str, *, weight: float = 1.0) -> None:
     """Sets the method, its weight, and the scores that go with it."""
     config.ood.method = method
     config.ood.weight = weight
-    critic = method not in ("", "exposure", "energy", "balanced_energy")
+    critic = method in ood.DIVERGENCES
     config.eval.ood.scores = (*SCORES, *CRITIC_SCORES) if critic else SCORES
 
 
@@ -127,9 +129,16 @@ def _source(name: str) -> Callable[[ConfigDict], None]:
     return change
 
 
+def _woods(config: ConfigDict) -> None:
+    """WOODS on a tenth of TinyImageNet's images among unlabelled ones; continues a trained classifier."""
+    instead(config, "woods")
+    config.ood.sources.update({"block_shuffle": 0.0, "auxiliary": 1.0})
+
+
 # Beside the methods: sources of outliers, and images stored as JPEG.
 WORDS: dict[str, Callable[[ConfigDict], None]] = {
     **METHODS,
+    "woods": _woods,
     "jpeg": stored_as_jpeg,
     "auxiliary": auxiliary,
     "augmix": _source("augmix"),

@@ -51,6 +51,8 @@ def on_one_device(function):
 
 @pytest.mark.parametrize("method", detectors.METHODS)
 def test_every_penalty_is_that_of_its_formula(dataset, rng, method):
+    if method == "woods":
+        pytest.skip("has a test of its own: it learns from a wild mixture")
     made = create(dataset, method)
     says = seen(method, rng)
     shares = jnp.asarray(detectors.class_frequencies(dataset), jnp.float32)
@@ -99,6 +101,45 @@ def test_outliers_of_another_set(dataset):
     assert "64 images of uniform noise" in made.notes
 
 
+def woods(dataset, **options):
+    settings = config("woods", ood__sources={**BOTH, "block_shuffle": 0.0}, ood__options=options)
+    with settings.unlocked():
+        settings.ood.auxiliary.update(NOISE)
+    return settings, detectors.create_detector(settings, models.create_model("mlp", classes=10), dataset)
+
+
+def test_woods_halves_the_training_set_and_hides_outliers_in_the_other_half(dataset):
+    _, made = woods(dataset)
+    half = len(dataset.train) - len(dataset.train) // 2
+    assert abs(len(made.labelled) - half) <= 1
+    count = round((len(dataset.train) - len(made.labelled)) / 9)
+    assert len(made.auxiliary) == len(dataset.train) - len(made.labelled) + count
+    both = [image.tobytes() for image in (*made.labelled.images, *made.auxiliary.images[:-count])]
+    assert sorted(both) == sorted(image.tobytes() for image in dataset.train.images)
+    with pytest.raises(ValueError, match=r"needs \d+ outliers; there are 64"):
+        woods(dataset, share=0.9)
+
+
+def test_the_penalty_of_woods_moves_its_multipliers_once_an_epoch(dataset, rng):
+    _, made = woods(dataset, false_alarms=0.1)
+    unit = jnp.asarray(rng.normal(size=(2, 8, 1)), jnp.float32)
+    says = seen("tv", rng)._replace(critic_id=unit[0], critic_ood=unit[1])
+    carried = {**made.extra, "pretrained_ce": jnp.float32(0.4)}
+    terms = ood.woods_terms(unit[0, :, 0], unit[1, :, 0], jnp.float32(1.0), pretrained_ce=0.4, false_alarms=0.1)
+    parts = round(len(made.labelled) / 16)
+    step = jax.jit(lambda carried: on_one_device(lambda: made.penalty(says, carried)))
+    for number in range(1, parts + 1):
+        value, metrics, carried = step(carried)
+        if number < parts:
+            tiny.equal(carried["woods"], ood.initial_woods())
+    np.testing.assert_allclose(value, ood.woods_loss(terms, ood.initial_woods()), rtol=1e-5)
+    np.testing.assert_allclose([metrics["u_id"], metrics["u_ce"]], [terms.u_id, terms.u_ce], rtol=1e-5)
+    expected = ood.update_multipliers(ood.initial_woods(), terms.u_id, terms.u_ce)
+    tiny.close(carried["woods"], expected, 1e-5)
+    assert float(carried["parts"]) == 0
+    assert float(carried["woods"].lam_ce) > 0
+
+
 @pytest.mark.parametrize(
     "method, changes, message",
     [
@@ -109,6 +150,7 @@ def test_outliers_of_another_set(dataset):
         ("exposure", {"ood__hidden": (4,)}, "ood.hidden is for a critic"),
         ("tv", {"ood__sources": BOTH}, "needs ood.auxiliary.reader and .path"),
         ("tv", {"ood__ratio": 0.0}, "ood.ratio must be in"),
+        ("woods", {}, '"auxiliary" must be the only source'),
     ],
 )
 def test_bad_settings(dataset, method, changes, message):
@@ -206,3 +248,18 @@ def test_the_head_alone_learns_on_a_classifier_of_another_run(trained, tmp_path)
     before, after = (read_variables(where)["params"] for where in (folder, tmp_path))
     tiny.equal(before["classifier"], after["classifier"])
     assert any((a != 0).any() for a in jax.tree.leaves(after["critic"]["outputs"]))
+
+
+@pytest.mark.slow
+def test_woods_continues_a_classifier_under_its_constraints(trained, tmp_path):
+    settings = config("woods", init_from=str(trained[0]), ood__sources={**BOTH, "block_shuffle": 0.0})
+    with settings.unlocked():
+        settings.ood.auxiliary.update(NOISE)
+        settings.eval.ood.scores, settings.eval.ood.resamples = ("energy",), 0
+        settings.eval.ood.sets = {"gaussian": {"reader": "noise", "name": "gaussian", "limit": 30}}
+    results = train_and_evaluate(settings, tmp_path)
+    state = tiny.last_state(tmp_path, settings)
+    assert float(state.extra["ood"]["pretrained_ce"]) > 0
+    assert float(state.extra["ood"]["woods"].beta_id) != 1  # an epoch has ended
+    assert "divergence" not in results
+    assert 0 <= results["ood"]["table"]["energy"]["gaussian"]["auroc"] <= 1

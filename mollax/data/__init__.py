@@ -7,9 +7,9 @@ the data. Nothing is ever downloaded.
 
 from mollax.data.corrupted import CorruptedArrays, CorruptedFolders, read_corrupted
 from mollax.data.dataset import Dataset, LazyImages, RawData, ReadOptions, Skip, Split
-from mollax.data.foreign import Foreign, load_foreign, without_shared
+from mollax.data.foreign import Foreign, join, load_foreign, without_shared
 from mollax.data.load import describe, load
-from mollax.data.options import take_evenly
+from mollax.data.options import halve, take_evenly
 
 __all__ = [
     "CorruptedArrays",
@@ -22,6 +22,8 @@ __all__ = [
     "Skip",
     "Split",
     "describe",
+    "halve",
+    "join",
     "load",
     "load_foreign",
     "read_corrupted",

@@ -155,16 +155,20 @@ def _pick(raw: RawData, name: str) -> tuple[Split, list[str]]:
     """The named split, or all that there is."""
     if name in raw.splits:
         return raw.splits[name], [f"its {name} split"]
-    parts = list(raw.splits.values())
     note = [f"all of it ({', '.join(raw.splits)})"] + [f"it has no {name} split"] * (name != "all")
+    return join(list(raw.splits.values())), note
+
+
+def join(parts: list[Split]) -> Split:
+    """Several splits as one, in turn; images decoded on demand stay so."""
     if len(parts) == 1:
-        return parts[0], note
+        return parts[0]
     labels = np.concatenate([part.labels for part in parts])
     sizes = [len(part) for part in parts]
     if all(isinstance(part.images, np.ndarray) for part in parts):
-        return Split(np.concatenate([np.asarray(part.images) for part in parts]), labels), note
+        return Split(np.concatenate([np.asarray(part.images) for part in parts]), labels)
     decode = _Joined([part.images for part in parts], sizes)
-    return Split(LazyImages(decode, (len(labels), *parts[0].images.shape[1:])), labels), note
+    return Split(LazyImages(decode, (len(labels), *parts[0].images.shape[1:])), labels)
 
 
 @dataclass(frozen=True)

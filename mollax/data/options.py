@@ -122,6 +122,15 @@ def stratified_split(
     return take(split, rest), take(split, part)
 
 
+def halve(split: Split, *, classes: int, seed: int) -> tuple[Split, Split]:
+    """Two halves of a split, each class in proportion, drawn by (seed, "half").
+
+    Raises:
+      ValueError: if the second half would be empty.
+    """
+    return stratified_split(split, 0.5, classes=classes, seed=seed, purpose="half")
+
+
 def class_index(name: str | int, class_names: tuple[str, ...]) -> int:
     """The label of a class given by name or by index; raises ValueError naming the nearest name."""
     if isinstance(name, int) and not isinstance(name, bool):

@@ -247,7 +247,7 @@ class DetectionEvaluator:
 
 
 def _require_model(text: str, needs: str, name: str, model: nn.Module) -> None:
-    if needs == "critic" and not isinstance(model, ood.CriticClassifier):
+    if needs == "critic" and not (isinstance(model, ood.CriticClassifier) and model.on == "features"):
         raise ValueError(f'The score {text!r} needs a critic: train with ood.method, such as "tv".')
     if name == "generalized_odin":
         logging.info("generalized_odin on a head that is not decomposed takes the largest logit for h.")

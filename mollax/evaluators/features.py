@@ -27,7 +27,7 @@ class Pass(NamedTuple):
     Attributes:
       features: (n, d), of the classifier's penultimate layer.
       logits: (n, k).
-      critic: (n, k + 1), free outputs; None without a critic.
+      critic: (n, k + 1), free outputs, or (n, 1) of a critic on logits; None without a critic.
     """
 
     features: Float32[np.ndarray, "n d"]
@@ -78,19 +78,28 @@ class FeaturePass:
     def run(self, variables: PyTree, split: Split, *, progress: Progress | None = None) -> Pass:
         """Everything that pooled-feature scores need of a split."""
         rows = self._all.logits(variables, split, progress=progress)
-        classes = self.head(variables).bias.shape[0]
-        width = rows.shape[1] - classes - (classes + 1) * self._critic
+        width, classes = self._widths(variables)
         features, logits, critic = np.split(rows, [width, width + classes], axis=1)
         return Pass(features, logits, critic if self._critic else None)
 
     def head(self, variables: PyTree) -> ood.Head:
         """The classifier's last layer as arrays, by what it does to a basis."""
         apply: Callable[..., Any] = self.model.apply
-        image = jax.ShapeDtypeStruct((1, *self._shape), jnp.float32)
-        width = jax.eval_shape(lambda v, x: apply(v, x, train=False, method="features"), variables, image).shape[1]
+        width = self._widths(variables)[0]
         bias = apply(variables, jnp.zeros((1, width), jnp.float32), method="head")
         kernel = apply(variables, jnp.eye(width, dtype=jnp.float32), method="head") - bias
         return ood.Head(kernel, bias[0])
+
+    def _widths(self, variables: PyTree) -> tuple[int, int]:
+        """Numbers of features and of logits."""
+        apply: Callable[..., Any] = self.model.apply
+
+        def both(v: PyTree, x: Array) -> tuple[Array, Array]:
+            features = apply(v, x, train=False, method="features")
+            return features, apply(v, features, method="head")
+
+        features, logits = jax.eval_shape(both, variables, jax.ShapeDtypeStruct((1, *self._shape), jnp.float32))
+        return features.shape[1], logits.shape[1]
 
     def network(self, variables: PyTree) -> Callable[[Array], Array]:
         """From standardised images to logits."""

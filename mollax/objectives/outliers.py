@@ -133,6 +133,7 @@ def outlier_objective(
     mix: Mix | None = None,
     loss: str = "cross_entropy",
     weight: float = 1.0,
+    constrained: bool = False,
     mode: str = "joint",
     batch_norm: str = "together",
     grid: int = 4,
@@ -148,6 +149,7 @@ def outlier_objective(
       classes, mean, std, augment, mollifier, mix, loss: as in `classification_objective`.
       counts: outliers of each source in a slice; from `share_out`.
       weight: of the penalty.
+      constrained: the penalty holds the cross-entropy itself, as a constraint (WOODS): it is not added again.
       mode: "joint" trains all; with "head" the classifier runs as in evaluation and only the critic has a loss: its
         optimizer must leave the classifier alone.
       batch_norm: what statistics in training are of: labelled images and outliers "together", or of "id" images alone;
@@ -218,7 +220,8 @@ def outlier_objective(
             cross_entropy,
         )
         value, more, carried = penalty(seen, extra["ood"])
-        total = weight * value + (cross_entropy if mode == "joint" else 0.0)
+        alone = mode == "head" or constrained
+        total = weight * value + (0.0 if alone else cross_entropy)
         hits = jnp.argmax(logits[:count], -1) == batch["label"]
         metrics = {
             "loss": total,

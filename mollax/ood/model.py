@@ -5,6 +5,8 @@ from __future__ import annotations
 import flax.linen as nn
 from jaxtyping import Array, Float, Shaped
 
+from mollax import checks
+
 
 class CriticClassifier(nn.Module):
     """A classifier f with a head beside its own that tells ID from OOD images.
@@ -13,11 +15,17 @@ class CriticClassifier(nn.Module):
 
     Attributes:
       classifier: a network of `mollax.models`.
-      critic: from features to outputs, such as `Critic`.
+      critic: from features to outputs, such as `Critic`; or from logits to one number each, such as `LogisticUnit`.
+      on: what the critic looks at, "features" or "logits".
     """
 
     classifier: nn.Module
     critic: nn.Module
+    on: str = "features"
+
+    def __post_init__(self) -> None:
+        checks.one_of("on", self.on, ("features", "logits"))
+        super().__post_init__()
 
     def __call__(self, images: Shaped[Array, "*image"], *, train: bool) -> Float[Array, "n k"]:
         """Logits of standardised images (n, h, w, c)."""
@@ -36,11 +44,13 @@ class CriticClassifier(nn.Module):
         return self.classifier.head(features)
 
     def judge(self, features: Float[Array, "n d"]) -> Float[Array, "n c"]:
-        """The critic's outputs for features."""
-        return self.critic(features)
+        """The critic's outputs for features; (n, 1) of a critic on logits."""
+        if self.on == "features":
+            return self.critic(features)
+        return self.critic(self.classifier.head(features))[:, None]
 
     def start(self, images: Float[Array, "n h w c"]) -> None:
         """Touches both parts, so that `init` makes the variables of both."""
         features = self.classifier.features(images, train=False)
         self.classifier.head(features)
-        self.critic(features)
+        self.judge(features)

@@ -120,7 +120,7 @@ def woods_terms(
     unit_wild: Float[Array, " m"],
     cross_entropy: Float[Array, ""],
     *,
-    pretrained_ce: float,
+    pretrained_ce: Scalar,
     false_alarms: float = 0.05,
     ce_factor: float = 2.0,
     axis_name: str | None = None,
@@ -139,7 +139,8 @@ def woods_terms(
     Raises:
       ValueError: for a pretrained cross-entropy or factor not above 0, a limit outside (0, 1), or no examples.
     """
-    checks.in_range("pretrained_ce", pretrained_ce, 0.0, open_low=True)
+    if isinstance(pretrained_ce, (int, float)):  # a traced one was checked when it was measured
+        checks.in_range("pretrained_ce", pretrained_ce, 0.0, open_low=True)
     checks.in_range("false_alarms", false_alarms, 0.0, 1.0, open_low=True, open_high=True)
     checks.in_range("ce_factor", ce_factor, 0.0, open_low=True)
     require_logits("unit_id", unit_id[:, None])
