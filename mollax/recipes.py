@@ -113,7 +113,7 @@ def base() -> ConfigDict:
                 },
             },
             "ood": {
-                "method": "",  # learning from outliers: tv, dv, ..., exposure, energy, balanced_energy, woods; "" is off
+                "method": "",  # of learning from outliers: tv, dv, ..., exposure, energy, woods, ...; "" is off
                 "options": {},  # of the method, such as {"m_in": -23.0, "m_out": -5.0} of energy; measured by default
                 "weight": 1.0,  # of its penalty beside the cross-entropy
                 "mode": "joint",  # or "head": the critic alone learns
