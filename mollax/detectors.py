@@ -85,7 +85,7 @@ def create_detector(config: ConfigDict, classifier: nn.Module, dataset: Dataset)
     extra = {"average": jnp.float32(0)} if method == "dv" else _unmeasured(method, classes)
     if method == "woods" and list(counts) != ["auxiliary"]:
         raise ValueError('woods learns from a wild mixture with real outliers: "auxiliary" must be the only source.')
-    if settings.hidden and model is classifier:
+    if settings.hidden and method not in ood.DIVERGENCES:
         raise ValueError(f"ood.hidden is for a critic, which {method} does not have; leave it empty.")
     if "auxiliary" not in counts:
         return Detector(model, create_penalty(config, dataset), counts, extra)

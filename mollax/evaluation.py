@@ -177,6 +177,7 @@ def create_detection_evaluator(config: ConfigDict, experiment: Experiment) -> ev
         sets,
         mean=experiment.mean,
         std=experiment.std,
+        outliers=None if experiment.detector is None else experiment.detector.auxiliary,
         batch_size=config.eval.batch_size,
         **settings,
     )

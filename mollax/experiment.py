@@ -146,8 +146,11 @@ def create(config: ConfigDict, dataset: Dataset) -> Experiment:
     classes = len(dataset.class_names)
     model = create_network(config, classes)
     detector = detectors.create_detector(config, model, dataset)
-    if detector is not None and detector.labelled is not None:
-        dataset = dataclasses.replace(dataset, train=detector.labelled)
+    if detector is not None:
+        for note in detector.notes:
+            logging.info("note: outliers: %s", note)
+        notes = (*dataset.notes, *(f"outliers: {note}" for note in detector.notes))
+        dataset = dataclasses.replace(dataset, train=detector.labelled or dataset.train, notes=notes)
     mean, std = (jnp.asarray(values, jnp.float32) for values in channel_statistics(dataset.train))
     steps_per_epoch = len(dataset.train) / config.train.batch_size
     to_steps = functools.partial(durations.to_steps, steps_per_epoch=steps_per_epoch)

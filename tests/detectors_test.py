@@ -214,6 +214,7 @@ def test_a_run_learns_and_detects(trained):
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert any("train/divergence" in row for row in rows)
     assert (folder / "detectors.npz").is_file()
+    assert any("outliers: 64 images of uniform noise" in note for note in results["data"]["notes"])
 
 
 @pytest.mark.slow

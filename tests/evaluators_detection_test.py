@@ -90,6 +90,16 @@ def test_images_of_the_training_set_are_left_out_and_said(outcome):
     assert block["bank"] == 200
 
 
+def test_outliers_that_were_learned_from_are_left_out(dataset):
+    noise = sets()["noise"]
+    some = data.take_evenly(noise.split, 15)
+    model, variables = network(critic=False)
+    made = evaluator(dataset, model, sets={"noise": noise}, outliers=some, scores=("msp",), resamples=0)
+    about = made.run(variables)["sets"][0]
+    assert about["images"] == 25
+    assert "15 images that are also in outliers that were learned from left out" in about["notes"]
+
+
 def test_intervals_hold_the_number_and_compare_with_the_first(outcome):
     block = outcome[3]
     for score, cells in block["table"].items():

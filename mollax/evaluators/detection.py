@@ -67,9 +67,10 @@ class DetectionEvaluator:
     Args:
       model: see `FeaturePass`.
       dataset: the set in distribution.
-      sets: by name; images that ID splits hold too are left out.
+      sets: by name; images that ID splits or the outliers of training hold too are left out.
       scores: as `parse_score` reads them; the first is what others are compared with.
       mean, std: per channel, of the training split.
+      outliers: images of another set that the network learned from; None for none.
       bank: training images that scores are fitted on, evenly spread; 0 takes all.
       images: test images, and images of each set, evenly spread; 0 takes all.
       resamples: of the bootstrap intervals; 0 for none.
@@ -88,6 +89,7 @@ class DetectionEvaluator:
         scores: Sequence[str],
         mean: Float[Array, " c"],
         std: Float[Array, " c"],
+        outliers: Split | None = None,
         bank: int = 50_000,
         images: int = 0,
         resamples: int = 1000,
@@ -106,6 +108,7 @@ class DetectionEvaluator:
         self._train = data.take_evenly(dataset.train, bank)
         self._test = data.take_evenly(dataset.test, images)
         known = {"training": dataset.train, "validation": dataset.validation, "test": dataset.test}
+        known |= {"outliers that were learned from": outliers} if outliers is not None else {}
         self._sets, self._notes = {}, {}
         for name, other in sets.items():
             split = data.take_evenly(other.split, images)
