@@ -133,6 +133,8 @@ def test_the_head_alone_learns_from_a_classifier_as_in_evaluation(problem):
     (value, (metrics, _, _)), gradient = run(problem, batch_of(8, 4), {"auxiliary": 4}, mode="head")
     np.testing.assert_allclose(value, metrics["penalty"])
     assert any((leaf != 0).any() for leaf in jax.tree.leaves(gradient["critic"]))
+    (value, (metrics, _, _)), _ = run(problem, batch_of(8, 4), {"auxiliary": 4}, constrained=True)
+    np.testing.assert_allclose(value, metrics["penalty"])
     (_, (joint, _, _)), _ = run(problem, batch_of(8, 4), {"auxiliary": 4})
     np.testing.assert_allclose(joint["loss"], joint["cross_entropy"] + joint["penalty"], rtol=1e-6)
 

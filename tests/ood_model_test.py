@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from mollax import models, ood
 
@@ -26,3 +27,16 @@ def test_is_the_classifier_with_a_critic_on_its_features(key):
     np.testing.assert_array_equal(model.apply(variables, features, method="judge"), critic)
     assert critic.shape == (2, 4)
     assert jnp.all(critic == 0)  # the critic that knows nothing yet
+
+
+def test_a_critic_on_logits_gives_one_number(key):
+    net = models.create_model("mlp", classes=3, hidden=())
+    model = ood.CriticClassifier(classifier=net, critic=ood.LogisticUnit(offset=0.5), on="logits")
+    images = jax.random.normal(key, (2, 4, 4, 1))
+    variables = model.init(key, images[:1], method="start")
+    features = model.apply(variables, images, train=False, method="features")
+    logits = model.apply(variables, features, method="head")
+    judged = model.apply(variables, features, method="judge")
+    np.testing.assert_allclose(judged, 0.5 - jax.nn.logsumexp(logits, axis=1)[:, None], rtol=1e-6)
+    with pytest.raises(ValueError, match="on must be one of 'features', 'logits'; got 'maps'"):
+        ood.CriticClassifier(classifier=net, critic=ood.Critic(3), on="maps")
