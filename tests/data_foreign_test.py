@@ -92,10 +92,15 @@ def test_noise_is_what_it_says():
 def test_images_that_another_split_has_are_left_out(rng):
     images = rng.integers(0, 256, (6, 4, 4, 1), np.uint8)
     split = Split(images, np.arange(6, dtype=np.int32))
-    other = Split(LazyImages(lambda i: images[i + 3], (2, 4, 4, 1)), np.zeros(2, np.int32))
-    kept, notes = without_shared(split, {"train": other, "test": Split(images[:0], np.zeros(0, np.int32))})
-    np.testing.assert_array_equal(kept.labels, [0, 1, 2, 5])
-    assert notes == ("2 images that are also in train left out",)
+    lazy = Split(LazyImages(images.__getitem__, images.shape), split.labels)
+    others = {"train": Split(images[3:5], np.zeros(2, np.int32)), "test": Split(images[:0], np.zeros(0, np.int32))}
+    for part in (split, lazy):
+        kept, notes = without_shared(part, others)
+        np.testing.assert_array_equal(kept.labels, [0, 1, 2, 5])
+        assert notes == ("2 images that are also in train left out",)
+    kept, notes = without_shared(split, {"train": lazy})
+    assert len(kept) == 6
+    assert notes == ("not compared with train, which is decoded on demand",)
 
 
 @pytest.mark.parametrize(

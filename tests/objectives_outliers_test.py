@@ -139,6 +139,27 @@ def test_the_head_alone_learns_from_a_classifier_as_in_evaluation(problem):
     np.testing.assert_allclose(joint["loss"], joint["cross_entropy"] + joint["penalty"], rtol=1e-6)
 
 
+def test_auxiliary_images_are_augmented_as_labelled_ones_are(problem):
+    """By an augmentation that erases: outliers become what the labelled images become."""
+    model, variables = problem
+    found = {}
+    for name, augment in (("erased", lambda key, image: jnp.zeros_like(image)), ("as they are", None)):
+        objective = outlier_objective(
+            model,
+            lambda seen, carried: (jnp.mean(jnp.abs(seen.logits_ood - seen.logits_id[0][None])), {}, carried),
+            classes=10,
+            mean=tiny.MEAN,
+            std=tiny.STD,
+            counts={"auxiliary": 3},
+            augment=augment,
+        )
+        batch = batch_of(4, 3)
+        _, (metrics, _, _) = objective(variables["params"], {}, {"ood": {}}, batch, jax.random.key(0), 0)
+        found[name] = float(metrics["penalty"])
+    assert found["erased"] < 1e-6
+    assert found["as they are"] > 1e-2
+
+
 def cnn():
     net = models.create_model("cnn", classes=10, widths=(4, 4, 8, 8), batch_norm=True)
     return ood.CriticClassifier(classifier=net, critic=ood.Critic(10))

@@ -105,10 +105,14 @@ def load_foreign(
 def without_shared(split: Split, others: dict[str, Split]) -> tuple[Split, tuple[str, ...]]:
     """The images of a split that none of the others has, pixel for pixel, and a note for each that shared some.
 
-    Images decoded on demand are compared too: they are decoded once for it.
+    The split is decoded for it; others whose images are decoded on demand are not compared, which a note says: that
+    would decode all of a large training set.
     """
     notes = []
     for name, other in others.items():
+        if isinstance(other.images, LazyImages):
+            notes.append(f"not compared with {name}, which is decoded on demand")
+            continue
         shared = shared_positions(content_hashes(split.images), content_hashes(other.images))
         if len(shared):
             notes.append(f"{len(shared)} images that are also in {name} left out")

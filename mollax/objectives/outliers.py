@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer, PRNGKeyArray
+from jaxtyping import Array, Float, Integer, PRNGKeyArray, UInt8
 
 from mollax import augment as augmentation
 from mollax import checks, keys, ood
@@ -120,6 +120,21 @@ def _cutmix(key: PRNGKeyArray, images: Float[Array, "n h w c"], first: Array) ->
     return augmentation.cutmix(key, images, none, per_image=True, partners=partners, first_index=first)[0]
 
 
+def _augmented_alike(
+    key: PRNGKeyArray,
+    images: UInt8[Array, "m h w c"],
+    augment: Augment | None,
+    slice_size: int,
+    first_index: int | Integer[Array, ""],
+) -> Float[Array, "m h w c"]:
+    """Images of another set in [0, 1], augmented as the labelled ones: a shifted border must not tell them apart."""
+    floats = images.astype(jnp.float32) / 255.0
+    if augment is None:
+        return floats
+    first = jnp.asarray(first_index, jnp.uint32) // jnp.uint32(slice_size) * jnp.uint32(len(images))
+    return jax.vmap(augment)(keys.example_keys(key, first, len(images)), floats)
+
+
 def outlier_objective(
     model: nn.Module,
     penalty: Penalty,
@@ -141,7 +156,7 @@ def outlier_objective(
     """Cross-entropy of labelled images plus `weight` times a penalty that outliers take part in, for `step.train_step`.
 
     Labelled images are prepared as by `classification_objective`. Outliers come from the same images before they are
-    mollified (`make_outliers`) or from batch["outlier"], 8-bit, and are standardised, nothing more.
+    mollified (`make_outliers`), or from batch["outlier"], 8-bit, augmented in the same way.
 
     Args:
       model: a `CriticClassifier`, or a classifier where the penalty needs no critic.
@@ -180,7 +195,7 @@ def outlier_objective(
         key: PRNGKeyArray,
         first_index: int | Integer[Array, ""],
     ) -> tuple[Array, tuple[dict[str, Array], PyTree, PyTree]]:
-        data_key, dropout_key, outlier_key = jax.random.split(key, 3)
+        data_key, dropout_key, outlier_key, other_key = jax.random.split(key, 4)
         images, labels = augmented(
             data_key,
             batch["image"],
@@ -190,7 +205,9 @@ def outlier_objective(
             mix=mix,
             first_index=first_index,
         )
-        auxiliary = batch["outlier"].astype(jnp.float32) / 255.0 if "outlier" in batch else None
+        auxiliary = None
+        if "outlier" in batch:
+            auxiliary = _augmented_alike(other_key, batch["outlier"], augment, len(images), first_index)
         outliers = make_outliers(outlier_key, images, counts, auxiliary=auxiliary, grid=grid, first_index=first_index)
         examples = mollified(
             data_key, standardize(images, mean, std), labels, mollifier=mollifier, first_index=first_index
