@@ -47,12 +47,12 @@ def create_state(
     """The state before the first update, from a model's freshly initialized variables and what methods carry along."""
     params = variables["params"]
     model_state = {name: value for name, value in variables.items() if name != "params"}
-    # A copy: donated buffers must not be shared between two leaves of the state.
+    # Copies, of `extra` below too: donated buffers must not be shared between two leaves of the state.
     average = jax.tree.map(jnp.array, {"params": params, "model_state": model_state})
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         model_state=model_state,
         opt_state=optimizer.init(params),
-        extra={**(extra or {}), **({"ema": average} if ema else {})},
+        extra={**jax.tree.map(jnp.array, extra or {}), **({"ema": average} if ema else {})},
     )

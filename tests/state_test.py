@@ -28,3 +28,12 @@ def test_average_does_not_share_buffers_with_parameters():
     state = create_state(VARIABLES, optax.sgd(0.1), ema=True)
     pointers = [leaf.unsafe_buffer_pointer() for leaf in (state.params["w"], state.extra["ema"]["params"]["w"])]
     assert pointers[0] != pointers[1]
+
+
+def test_what_methods_carry_along_shares_no_buffer():
+    """Buffers are donated: one that two leaves share would be freed twice."""
+    zero = jnp.float32(0)
+    variables = {"params": {"w": jnp.ones(3)}}
+    state = create_state(variables, optax.sgd(0.1), extra={"ood": {"a": zero, "b": zero}})
+    places = {leaf.unsafe_buffer_pointer() for leaf in (*state.extra["ood"].values(), zero)}
+    assert len(places) == 3
