@@ -25,10 +25,6 @@ def get_config(argument: str = "") -> ConfigDict:
     config = recipes.base()
     config.name = "cifar100-tv-ood"
     config.data.reader = "cifar"
-    config.model.name = "wrn40_2"
-    config.optim.update({"lr": 0.1, "nesterov": True, "warmup": "5 %"})
-    config.augment.degrees = 0.0
-    config.train.duration = "100 epochs"
-    ood_recipes.detect(config, "tv")
+    ood_recipes.photographs(config, "wrn40_2")
     ood_recipes.natural_sets(config)
     return recipes.variant(config, argument, densenet=densenet, **ood_recipes.WORDS)

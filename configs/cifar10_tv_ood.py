@@ -17,14 +17,6 @@ from ml_collections import ConfigDict
 from mollax import ood_recipes, recipes
 
 
-def small(config: ConfigDict) -> None:
-    """A budget for two cores."""
-    config.model.name = "resnet8"
-    config.model.options.patch = 2
-    config.train.duration = "5 epochs"
-    config.eval.every = "100 %"
-
-
 def near(config: ConfigDict) -> None:
     """Animals but bird and frog, and vehicles on land, are learned; what flies, swims or jumps is near."""
     config.name += "-near"
@@ -38,10 +30,6 @@ def get_config(argument: str = "") -> ConfigDict:
     config = recipes.base()
     config.name = "cifar10-tv-ood"
     config.data.reader = "cifar"
-    config.model.name = "wrn40_2"
-    config.optim.update({"lr": 0.1, "nesterov": True, "warmup": "5 %"})
-    config.augment.degrees = 0.0
-    config.train.duration = "100 epochs"
-    ood_recipes.detect(config, "tv")
+    ood_recipes.photographs(config, "wrn40_2")
     ood_recipes.natural_sets(config, excluded=ood_recipes.LIKE_CIFAR10)
-    return recipes.variant(config, argument, small=small, near=near, **ood_recipes.WORDS)
+    return recipes.variant(config, argument, small=ood_recipes.small, near=near, **ood_recipes.WORDS)

@@ -16,25 +16,13 @@ from ml_collections import ConfigDict
 from mollax import ood, ood_recipes, recipes
 
 
-def small(config: ConfigDict) -> None:
-    """A budget for two cores."""
-    config.model.name = "resnet8"
-    config.model.options.patch = 2
-    config.train.duration = "5 epochs"
-    config.eval.every = "100 %"
-
-
 def get_config(argument: str = "") -> ConfigDict:
     """WRN-40-2 on CIFAR-10, 100 epochs, shuffled blocks as outliers; the schedule is ours."""
     config = recipes.base()
     config.name = "ood-divergences"
     config.data.reader = "cifar"
-    config.model.name = "wrn40_2"
-    config.optim.update({"lr": 0.1, "nesterov": True, "warmup": "5 %"})
-    config.augment.degrees = 0.0
-    config.train.duration = "100 epochs"
-    ood_recipes.detect(config, "tv")
+    ood_recipes.photographs(config, "wrn40_2")
     ood_recipes.natural_sets(config, excluded=ood_recipes.LIKE_CIFAR10)
     names = {name: functools.partial(ood_recipes.instead, method=name) for name in ood.DIVERGENCES}
-    words = {"small": small, "jpeg": ood_recipes.stored_as_jpeg, "head": ood_recipes.METHODS["head"]}
+    words = {"small": ood_recipes.small, "jpeg": ood_recipes.stored_as_jpeg, "head": ood_recipes.METHODS["head"]}
     return recipes.variant(config, argument, **names, **words)

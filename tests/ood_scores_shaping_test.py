@@ -8,7 +8,8 @@ from compiling import fast
 from ood_parity import cast, energy, examples
 
 from mollax.ood.head import Head
-from mollax.ood.scores.shaping import activation_percentile, dtype_of, require_head, shaped_energy
+from mollax.ood.scores.inputs import dtype_of
+from mollax.ood.scores.shaping import activation_percentile, require_head, shaped_energy
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(np.float32, 1e-5), (np.float64, 1e-12)])

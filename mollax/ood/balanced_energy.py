@@ -20,9 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Integer
 
 from mollax import checks
-from mollax.ood.energy_margin import Scalar, free_energy, inside_margin, require_margins, require_pair
-
-Host = np.ndarray | jax.Array
+from mollax.ood.energy_margin import Host, Scalar, free_energy, inside_margin, require_margins, require_pair
 
 
 class Balance(NamedTuple):

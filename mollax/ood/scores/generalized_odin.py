@@ -17,9 +17,8 @@ from jaxtyping import Array, Float, Int
 from mollax import checks
 from mollax.ood.head import Head
 from mollax.ood.scores import perturb
-from mollax.ood.scores.inputs import check_fit
+from mollax.ood.scores.inputs import Host, check_fit, dtype_of
 from mollax.ood.scores.perturb import Images
-from mollax.ood.scores.shaping import Host, dtype_of
 
 NEEDS = "images"
 EPSILONS = (0.0, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)

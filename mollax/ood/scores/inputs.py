@@ -1,13 +1,16 @@
-"""Checks shared by the fits of scores: on concrete arrays, before anything is computed."""
+"""What the fits of all scores share: checks of concrete arrays before anything is computed, and their precision."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import jax
 import numpy as np
 
 from mollax import checks
 from mollax.ood.head import Head
+
+Host = np.ndarray | jax.Array
 
 
 def check_fit(features: Any, logits: Any, labels: Any, head: Head | None) -> None:
@@ -35,3 +38,8 @@ def check_fit(features: Any, logits: Any, labels: Any, head: Head | None) -> Non
             f"The head maps {head.kernel.shape[0]} features to {head.kernel.shape[1]} logits, but there are "
             f"{features.shape[1]} features and {logits.shape[1]} logits."
         )
+
+
+def dtype_of(features: Host) -> np.dtype:
+    """The dtype that JAX gives to these features: float32 unless they are float64 and that is enabled."""
+    return np.dtype(jax.dtypes.canonicalize_dtype(features.dtype))

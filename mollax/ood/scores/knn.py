@@ -18,9 +18,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mollax import checks
 from mollax.ood.head import Head
-from mollax.ood.scores.inputs import check_fit
+from mollax.ood.scores.inputs import Host, check_fit, dtype_of
 from mollax.ood.scores.moments import pieces
-from mollax.ood.scores.shaping import Host, dtype_of
 
 NEEDS = "features"
 EPS = 1e-10

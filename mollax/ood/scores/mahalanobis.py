@@ -15,9 +15,8 @@ from jaxtyping import Array, Float, Float64, Int
 
 from mollax import checks
 from mollax.ood.head import Head
-from mollax.ood.scores.inputs import check_fit
+from mollax.ood.scores.inputs import Host, check_fit, dtype_of
 from mollax.ood.scores.moments import class_moments
-from mollax.ood.scores.shaping import Host, dtype_of
 
 NEEDS = "features"
 

@@ -8,8 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from mollax import checks
 from mollax.ood.head import Head
-from mollax.ood.scores.inputs import check_fit
-from mollax.ood.scores.shaping import Host
+from mollax.ood.scores.inputs import Host, check_fit
 
 NEEDS = "features"
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from mollax.ood.scores.shaping import Host
+from mollax.ood.scores.inputs import Host
 
 ROWS = 8192
 

@@ -20,9 +20,8 @@ from jaxtyping import Array, Float, Int
 from mollax import checks
 from mollax.ood.head import Head
 from mollax.ood.scores import perturb
-from mollax.ood.scores.inputs import check_fit
+from mollax.ood.scores.inputs import Host, check_fit, dtype_of
 from mollax.ood.scores.perturb import Images
-from mollax.ood.scores.shaping import Host, dtype_of
 
 NEEDS = "images"
 EPSILONS = tuple(round(0.0004 * step, 4) for step in range(13))  # 0 to .0048

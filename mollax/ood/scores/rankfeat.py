@@ -16,8 +16,8 @@ from jaxtyping import Array, Float, Int
 
 from mollax import checks
 from mollax.ood.head import Head
-from mollax.ood.scores.inputs import check_fit
-from mollax.ood.scores.shaping import Host, dtype_of, require_head, shaped_energy
+from mollax.ood.scores.inputs import Host, check_fit, dtype_of
+from mollax.ood.scores.shaping import require_head, shaped_energy
 
 NEEDS = "feature_maps"
 METHODS = ("power", "svd")

@@ -9,13 +9,12 @@ from jaxtyping import Array, Float
 
 from mollax import checks
 from mollax.ood.head import Head, apply_head
-
-Host = np.ndarray | jax.Array
+from mollax.ood.scores.inputs import Host
 
 
 def shaped_energy(head: Head, features: Float[Array, "n d"]) -> Float[Array, " n"]:
     """Energy -log sum exp (features @ kernel + bias) of changed features (Liu et al. 2020, T = 1), high for OOD."""
-    return -jax.nn.logsumexp(jax.vmap(lambda row: apply_head(head, row))(features), axis=-1)
+    return -jax.nn.logsumexp(apply_head(head, features), axis=-1)
 
 
 def require_head(head: Head | None, score: str, dtype: DTypeLike) -> Head:
@@ -34,8 +33,3 @@ def activation_percentile(features: Host, percentile: float) -> float:
     """
     checks.in_range("percentile", percentile, 0, 100, open_low=True)
     return float(np.percentile(np.asarray(features), percentile))
-
-
-def dtype_of(features: Host) -> np.dtype:
-    """The dtype that JAX gives to these features: float32 unless they are float64 and that is enabled."""
-    return np.dtype(jax.dtypes.canonicalize_dtype(features.dtype))

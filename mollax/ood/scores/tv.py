@@ -23,8 +23,8 @@ from jaxtyping import Array, Float, Int
 
 from mollax import checks
 from mollax.ood.head import Head
+from mollax.ood.scores.inputs import Host
 
-Host = np.ndarray | jax.Array
 NEEDS = "critic"
 VARIANTS = ("prediction", "extra", "difference")
 
