@@ -46,7 +46,7 @@ def arguments(
     return parser.parse_args()
 
 
-def _processor() -> str:
+def processor() -> str:
     """The model name of the CPU."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -94,7 +94,7 @@ def start(options: argparse.Namespace, *, peer: bool = True, packages: Sequence[
     record = {
         "command": " ".join(["python", *sys.argv]),
         "device": f"{jax.device_count()} x {device.platform} ({device.device_kind})",
-        "processor": _processor(),
+        "processor": processor(),
         "cores": host.available_cores(),
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in packages},

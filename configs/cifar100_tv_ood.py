@@ -4,9 +4,9 @@
         --config.eval.ood.sets.svhn.path=DATA_DIR --workdir=runs/cifar100_tv
 
 No data are shipped. The paper's auxiliary set, 80 Million Tiny Images, is withdrawn; `auxiliary` takes half of
-TinyImageNet. Words after a colon, joined by commas: `densenet`, `jpeg`, `auxiliary`, `augmix`, `cutmix`, `none`,
-`logit_norm`, `exposure`, `energy`, `balanced_energy`, `woods`, `head`, `smoke`; see configs/cifar10_tv_ood.py. Nobody
-has run all epochs of this config yet.
+TinyImageNet. Words after a colon, joined by commas: `densenet`, `jpeg`, `auxiliary`, `augmix`, `cutmix`, `gan`, `none`,
+`logit_norm`, `generalized_odin`, `exposure`, `energy`, `balanced_energy`, `woods`, `head`, `smoke`; see
+configs/cifar10_tv_ood.py. Nobody has run all epochs of this config yet.
 """
 
 from ml_collections import ConfigDict

@@ -6,10 +6,11 @@
 Sets whose path is empty are left out; noise and fog need none. Words after a colon, joined by commas, in their order:
 `small` (ResNet-8 of 2x2 patches, 5 epochs, for two cores), `jpeg` (data.path is a folder or zip of JPEG images: other
 sets go through JPEG too), `near` (six classes are learned, the other four are near), `auxiliary` (learns from half of
-TinyImageNet too: `--config.ood.auxiliary.path`), `augmix`, `cutmix` (shuffled blocks of images after these), `none`,
-`logit_norm`, `exposure`, `energy`, `balanced_energy`, `woods` (instead of total variation; the last three continue a
-trained classifier, `--config.init_from=RUN`, and `woods` needs the auxiliary path), `head` (the critic alone learns),
-`smoke`.
+TinyImageNet too: `--config.ood.auxiliary.path`), `augmix`, `cutmix` (shuffled blocks of images after these), `gan` (a
+GAN's negatives instead of shuffled blocks; `auxiliary,gan` learns from both), `none`, `logit_norm`, `generalized_odin`
+(a head of another kind, and its score), `exposure`, `energy`, `balanced_energy`, `woods` (instead of total variation),
+`head` (the critic alone learns), `smoke`. `gan`, `energy`, `balanced_energy` and `woods` continue a trained classifier,
+`--config.init_from=RUN`; `woods` needs the auxiliary path too.
 """
 
 from ml_collections import ConfigDict
@@ -21,7 +22,8 @@ def near(config: ConfigDict) -> None:
     """Animals but bird and frog, and vehicles on land, are learned; what flies, swims or jumps is near."""
     config.name += "-near"
     config.data.classes = ("automobile", "cat", "deer", "dog", "horse", "truck")
-    others = {"group": "near", "reader": "data", "classes": ("airplane", "bird", "frog", "ship")}
+    others = {"group": "near", "reader": "data", "split": "all", "limit": 5000}
+    others |= {"classes": ("airplane", "bird", "frog", "ship")}
     config.eval.ood.sets = {"other_classes": others, **config.eval.ood.sets.to_dict()}
 
 

@@ -21,7 +21,8 @@ def get_config(argument: str = "") -> ConfigDict:
     config.optim.warmup = "5 %"
     config.train.duration = "60 epochs"
     config.train.batch_size = 64
-    config.eval.ood.scores = ("msp", "energy", "mahalanobis:shrinkage=0.01", "knn", "vim")
+    config.eval.ood.scores = ("msp", "energy", "mahalanobis:shrinkage=0.01", "knn", "vim", "drift")
+    config.eval.drift.images = 500
     config.eval.ood.sets = {
         "sprites": {"group": "far", "reader": "sprites"},
         "noise": {"group": "far", "reader": "noise", "name": "uniform"},

@@ -8,8 +8,9 @@ vision_transformer or .safetensors of timm, torchvision or Hugging Face; without
 log says so. Far sets, each a folder of class folders: dtd, inaturalist, places, sun; those without a path are left out.
 Words after a colon, joined by commas: `auxiliary` (learns from a folder of other images instead of shuffled blocks,
 --config.ood.auxiliary.path=FOLDER; the paper has OpenImage-O and ImageNet-O, here two folders in one), `none` (no
-critic: what the scores of a plain classifier say), `logit_norm`, `exposure`, `energy`, `balanced_energy` (instead of
-total variation), `head` (the critic alone learns), `smoke` (a ViT of two blocks on images of 32x32).
+critic: what the scores of a plain classifier say), `logit_norm`, `generalized_odin` (a head of another kind, and its
+score), `exposure`, `energy`, `balanced_energy` (instead of total variation), `head` (the critic alone learns), `smoke`
+(a ViT of two blocks on images of 32x32).
 The paper gives network, sets, id_share 0.5 and 95 % accepted; rates, lengths and sizes below are our reading. Nobody
 has run this on all of ImageNet. Its table: FPR95 30.01, AUROC 92.34; with auxiliary images 22.28 and 94.81.
 """

@@ -4,8 +4,9 @@
 
 Digits 0 to 5 are known; 6 to 9 are near. Far sets: noise, Fashion-MNIST (`--config.eval.ood.sets.fashion.path=FOLDER`).
 Words after a colon, joined by commas: `small` (10,000 images, 3 epochs, for two cores), `none` (no critic: what the
-scores of a plain classifier say), `logit_norm`, `exposure`, `energy`, `balanced_energy` (instead of total variation;
-the last two continue a trained classifier, `--config.init_from=RUN`), `head` (the critic alone learns), `smoke`.
+scores of a plain classifier say), `logit_norm`, `generalized_odin` (a head of another kind, and its score), `exposure`,
+`energy`, `balanced_energy` (instead of total variation), `gan` (a GAN's negatives instead of shuffled blocks; these
+three continue a trained classifier, `--config.init_from=RUN`), `head` (the critic alone learns), `smoke`.
 """
 
 from ml_collections import ConfigDict
@@ -33,9 +34,9 @@ def get_config(argument: str = "") -> ConfigDict:
     config.train.duration = "10 epochs"
     ood_recipes.detect(config, "tv")
     config.eval.ood.sets = {
-        "other_digits": {"group": "near", "reader": "data", "classes": tuple("6789")},
+        "other_digits": {"group": "near", "reader": "data", "split": "all", "limit": 5000, "classes": tuple("6789")},
         "uniform": {"group": "far", "reader": "noise", "name": "uniform"},
         "gaussian": {"group": "far", "reader": "noise", "name": "gaussian"},
         "fashion": {"group": "far", "reader": "idx", "path": ""},
     }
-    return recipes.variant(config, argument, small=small, **ood_recipes.METHODS)
+    return recipes.variant(config, argument, small=small, gan=ood_recipes.gan, **ood_recipes.METHODS)

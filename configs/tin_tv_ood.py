@@ -3,7 +3,8 @@
     python -m mollax.main --config=configs/tin_tv_ood.py --config.data.path=tiny-imagenet-200.zip --workdir=runs/tin_tv
 
 Words after a colon, joined by commas: `small` (ResNet-8 of 2x2 patches, 5 epochs: shows the path on CPU), `augmix`,
-`cutmix`, `none`, `logit_norm`, `exposure`, `energy`, `balanced_energy`, `head`, `smoke`; see configs/cifar10_tv_ood.py.
+`cutmix`, `gan`, `none`, `logit_norm`, `generalized_odin`, `exposure`, `energy`, `balanced_energy`, `head`, `smoke`; see
+configs/cifar10_tv_ood.py.
 """
 
 from ml_collections import ConfigDict

@@ -38,6 +38,7 @@ from mollax.parallel import AXIS
 from mollax.state import TrainState, create_state
 
 PyTree = Any
+HEADS = ("linear", *ood.SIMILARITIES)
 
 
 @dataclass(frozen=True)
@@ -125,13 +126,21 @@ def _whole_groups(interval: int, group: int) -> int:
 
 
 def create_network(config: ConfigDict, classes: int) -> nn.Module:
-    """The classifier of `config.model`, with one more output where the labels have an extra class."""
-    extra = config.mollify.enabled and config.mollify.label_form in ("extra", "extra_keep")
+    """The classifier of `config.model`, with one more output where the labels have an extra class.
+
+    Raises:
+      ValueError: for settings that make no sense, or a decomposed head with `ood.method`.
+    """
+    classes += config.mollify.enabled and config.mollify.label_form in ("extra", "extra_keep")
+    head = checks.one_of("model.head", config.model.head, HEADS)
+    if head != "linear" and config.ood.method:
+        raise ValueError(f'ood.method goes with model.head "linear" alone; got {head!r}. It learns without outliers.')
     return models.create_model(
         config.model.name,
-        classes=classes + extra,
+        classes=classes,
         dtype=config.model.dtype,
         axis_name=AXIS,
+        confidence=None if head == "linear" else ood.DecomposedConfidence(classes, kind=head, axis_name=AXIS),
         **config.model.options.to_dict(),
     )
 
@@ -182,7 +191,10 @@ def create(config: ConfigDict, dataset: Dataset) -> Experiment:
     create_schedule = functools.partial(_create_schedule, config, steps, part)
     schedule = create_schedule(config.optim.schedule, lr=config.optim.lr)
     chosen = ("name", "weight_decay", "decay_mask", "momentum", "nesterov", "b1", "b2", "clip_norm")
-    optimizer = optim.create_optimizer(schedule=schedule, **{name: config.optim[name] for name in chosen})
+    decays = None if config.model.head == "linear" else ood.decay_mask
+    optimizer = optim.create_optimizer(
+        schedule=schedule, decays=decays, **{name: config.optim[name] for name in chosen}
+    )
     if learned is not None:
         model, optimizer = learned.model, augmenters.create_optimizer(config, optimizer, create_schedule)
     elif detector is not None:
@@ -302,7 +314,7 @@ def init_state(config: ConfigDict, experiment: Experiment) -> TrainState:
     """The state at step 0; parameters are random from `config.seed`."""
     example = jnp.zeros((1, *experiment.dataset.image_shape), jnp.float32)
     key, model = keys.stream_key(config.seed, "init"), experiment.model
-    extra = {}
+    extra: dict[str, PyTree] = {}
     if experiment.learned is not None:
         extra = {"invariance": experiment.learned.extra}
         variables = jax.jit(functools.partial(model.init, method="start"))(key, keys.example_keys(key, 0, 1), example)
@@ -312,6 +324,8 @@ def init_state(config: ConfigDict, experiment: Experiment) -> TrainState:
         variables = jax.jit(functools.partial(model.init, train=False))(key, example)
     if experiment.detector is not None:
         extra = {"ood": experiment.detector.extra}
+        if experiment.detector.gan is not None:
+            extra["gan"] = experiment.detector.gan.places
     return create_state(variables, experiment.optimizer, ema=config.optim.ema > 0, extra=extra)
 
 

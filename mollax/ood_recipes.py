@@ -24,7 +24,9 @@ SCORES = (
     "bfact",
     "rankfeat",
     "gradnorm",
+    "drift",
 )
+LINEAR = ("ash", "vim", "react", "bfact", "rankfeat", "gradnorm")  # those of them that need a linear head
 CRITIC_SCORES = ("tv", "tv:variant=extra", "tv:variant=difference")
 
 
@@ -96,6 +98,12 @@ def auxiliary(config: ConfigDict) -> None:
     config.ood.sources.update({"block_shuffle": 1.0, "auxiliary": 1.0})
 
 
+def gan(config: ConfigDict) -> None:
+    """Learns from what a GAN makes on features of a trained classifier, instead of shuffled blocks."""
+    config.name += "-gan"
+    config.ood.sources.update({"block_shuffle": 0.0, "gan": 1.0})
+
+
 def stored_as_jpeg(config: ConfigDict) -> None:
     """Reads a folder of JPEG images (quality 75) and puts all others through that codec, but "tin_as_stored"."""
     config.data.reader = "folder"
@@ -119,6 +127,15 @@ def _logit_norm(config: ConfigDict) -> None:
     config.loss.name = "logit_norm"
 
 
+def _generalized_odin(config: ConfigDict) -> None:
+    """A decomposed head by cosines (DeConf-C), its score, and those of the others that take its logits."""
+    config.name += "-generalized_odin"
+    learn(config, "")
+    config.model.head = "cosine"
+    others = [score for score in SCORES if score.partition(":")[0] not in LINEAR]
+    config.eval.ood.scores = (*others, "generalized_odin")
+
+
 def _head(config: ConfigDict) -> None:
     """The critic alone learns, on the classifier of `init_from`."""
     config.name += "-head"
@@ -129,6 +146,7 @@ def _head(config: ConfigDict) -> None:
 METHODS: dict[str, Callable[[ConfigDict], None]] = {
     "none": lambda config: instead(config, ""),
     "logit_norm": _logit_norm,
+    "generalized_odin": _generalized_odin,
     "exposure": lambda config: instead(config, "exposure", 0.5),
     "energy": lambda config: instead(config, "energy", 0.1),
     "balanced_energy": lambda config: instead(config, "balanced_energy", 0.1),
@@ -160,4 +178,5 @@ WORDS: dict[str, Callable[[ConfigDict], None]] = {
     "auxiliary": auxiliary,
     "augmix": _source("augmix"),
     "cutmix": _source("cutmix"),
+    "gan": gan,
 }

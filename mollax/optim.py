@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -69,6 +70,11 @@ def _kernels_only(params: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
+def _every(masks: Sequence[Callable[[Any], Any]], params: Any) -> Any:
+    """True for what all masks name."""
+    return jax.tree.map(lambda *named: all(named), *(mask(params) for mask in masks))
+
+
 def create_optimizer(
     name: str,
     schedule: optax.Schedule,
@@ -80,6 +86,7 @@ def create_optimizer(
     b1: float = 0.9,
     b2: float = 0.999,
     clip_norm: float = 0.0,
+    decays: Callable[[Any], Any] | None = None,
 ) -> optax.GradientTransformation:
     """SGD (decay coupled, as PyTorch's: added to the gradient) or AdamW (decay decoupled).
 
@@ -91,6 +98,7 @@ def create_optimizer(
       momentum, nesterov: of SGD.
       b1, b2: of AdamW.
       clip_norm: gradients are scaled down to this global norm first; 0 for no clipping.
+      decays: a further mask, from parameters to booleans: what it does not name never decays. None names all.
 
     Raises:
       ValueError: for an unknown name or a value out of range.
@@ -100,7 +108,8 @@ def create_optimizer(
     checks.in_range("optim.weight_decay", weight_decay, 0.0)
     checks.in_range("optim.clip_norm", clip_norm, 0.0)
     checks.in_range("optim.momentum", momentum, 0.0, 1.0, open_high=True)
-    mask = _kernels_only if decay_mask == "kernels" else None
+    masks = [mask for mask in (_kernels_only if decay_mask == "kernels" else None, decays) if mask is not None]
+    mask = functools.partial(_every, masks) if masks else None
     clip = optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity()
     if name == "adamw":
         return optax.chain(clip, optax.adamw(schedule, b1=b1, b2=b2, weight_decay=weight_decay, mask=mask))

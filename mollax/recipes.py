@@ -51,6 +51,7 @@ def base() -> ConfigDict:
                 "name": "resnet8",  # a key of mollax.models.MODELS
                 "dtype": "float32",  # of the computation: or "bfloat16"
                 "options": {},  # of that model, such as {"final_norm": True}
+                "head": "linear",  # or a decomposed confidence of Generalised ODIN: cosine, euclidean, inner
                 "weights": "",  # of vit_*: .npz or .safetensors file; "" starts at random, which is said
                 "weights_statistics": "",  # what its images were standardised by: half, imagenet, own; "" by its names
             },
@@ -119,7 +120,13 @@ def base() -> ConfigDict:
                 "mode": "joint",  # or "head": the critic alone learns
                 "id_share": 0.5,  # m of the divergences
                 "hidden": (),  # widths of the critic's hidden layers
-                "sources": {"block_shuffle": 1.0, "augmix": 0.0, "cutmix": 0.0, "auxiliary": 0.0},  # shares of outliers
+                "sources": {  # shares of outliers
+                    "block_shuffle": 1.0,
+                    "augmix": 0.0,
+                    "cutmix": 0.0,
+                    "auxiliary": 0.0,
+                    "gan": 0.0,
+                },
                 "ratio": 1.0,  # outliers per labelled image
                 "grid": 4,  # blocks a side that change places
                 "batch_norm": "together",  # statistics of labelled images and outliers, or of "id" images alone
@@ -133,6 +140,14 @@ def base() -> ConfigDict:
                     "limit": 0,
                     "resize": "stretch",
                     "jpeg_quality": 0,  # above 0, through JPEG as the labelled images were
+                },
+                "gan": {  # learns before the first step
+                    "on": "features",  # of the classifier of init_from; or "pixels"
+                    "options": {},  # of mollax.ood.feature_gan or pixel_gan, such as {"rate": 1e-4}
+                    "steps": 2000,
+                    "batch_size": 128,
+                    "images": 10_000,  # training images that it imitates; 0 takes all
+                    "generators": 5,  # kept at equal distances of its training; each step draws from one of them
                 },
             },
             "loss": {
@@ -196,6 +211,10 @@ def base() -> ConfigDict:
                     "images": 0,  # of test and of each set; 0 takes all
                     "resamples": 1000,  # of the bootstrap intervals; 0 is off
                 },
+                "drift": {  # how far test images and the sets of `ood` are from training images, for any run
+                    "images": 0,  # of validation, test and each set; 0 is off
+                    "bank": 10_000,  # training images that they are compared with; 0 takes all
+                },
                 "corruptions": (),  # names, "test" (the 15 of the benchmark), "extra" (4 more); at 5 severities each
                 "corrupted_images": 2000,  # of the test set, spread evenly; 0 corrupts all
                 "baseline": "",  # errors relative to this run's folder; alexnet (mCE) on the published ImageNet-C
@@ -224,6 +243,8 @@ def shrink(config: ConfigDict) -> None:
     config.eval.transforms.aligned = min(config.eval.transforms.aligned, 10)
     config.eval.rotations.update({"images": 20, "kl_draws": 2, "angles": config.eval.rotations.angles[:2]})
     config.eval.ood.update({"images": 60, "resamples": 20})
+    config.eval.drift.update({"images": min(config.eval.drift.images, 60), "bank": 200})
+    config.ood.gan.update({"steps": 10, "batch_size": 16, "images": 100})
     config.invariance.predict.draws = min(config.invariance.predict.draws, 2)
     if config.invariance.augmenter:
         config.invariance.warmup = "2 steps"

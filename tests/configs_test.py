@@ -169,8 +169,7 @@ def test_unknown_field_on_the_real_command_line():
     assert done.returncode == 2
     assert 'Did you mean "lr"' in done.stderr
     assert "Traceback" not in done.stderr
-    shown = [line for line in done.stderr.splitlines() if line.startswith("mollax:")]
-    assert shown[0] in (ROOT / "README.md").read_text(encoding="utf-8"), "the README shows another message"
+    assert "mollax: there is no config field 'lrr'" in done.stderr
 
 
 # Importing JAX takes seconds, so one process imports it, and a fork of it answers each command line.

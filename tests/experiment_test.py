@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tiny
 
-from mollax import evaluation, experiment, models
+from mollax import evaluation, experiment, models, ood
 from mollax.data import LazyImages, Split
+from mollax.parallel import AXIS
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +89,25 @@ def test_parameters_depend_on_the_seed_only(dataset):
         ({"optim__ema": 1.0}, r"optim.ema must be in \[0, 1\)"),
         ({"train__steps_per_dispatch": 0}, "train.steps_per_dispatch must be at least 1; got 0"),
         ({"loss__name": "mse"}, "loss.name must be one of"),
+        ({"model__head": "cosin"}, "Did you mean 'cosine'"),
+        ({"model__head": "inner", "ood__method": "tv"}, 'ood.method goes with model.head "linear" alone'),
     ],
 )
 def test_settings_that_make_no_sense(dataset, changes, message):
     with pytest.raises(ValueError, match=message):
         experiment.create(tiny.config(**changes), dataset)
+
+
+def test_a_decomposed_head_learns_its_similarities_without_decay(dataset):
+    config = tiny.config(model__head="euclidean", model__options={"hidden": (4,)}, optim__weight_decay=0.1)
+    run = experiment.create(config, dataset)
+    assert run.model.confidence == ood.DecomposedConfidence(10, kind="euclidean", axis_name=AXIS)
+    params = experiment.init_state(config, run).params
+    updates, _ = run.optimizer.update(jax.tree.map(jnp.zeros_like, params), run.optimizer.init(params), params)
+    head = updates["confidence"]
+    assert (head["similarity"]["kernel"] == 0).all()
+    assert (head["domain"]["kernel"] != 0).all()
+    assert (updates["trunk"]["hidden1"]["kernel"] != 0).any()
 
 
 def test_unknown_data_names_the_nearest():

@@ -1,11 +1,13 @@
 """What every network promises: consistent methods, dtypes, gradients, synchronised norms, clear errors."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from model_variables import drawn
 
 from mollax.models import (
@@ -98,6 +100,33 @@ def test_the_four_methods_agree(name, shape):
         np.testing.assert_allclose(features, np.asarray(maps).mean((1, 2)), atol=1e-5)
     if name not in ("preact_basic", "allconv", "vit", "vit_mean"):
         assert (np.asarray(features) >= 0).all()
+
+
+class HalfHead(nn.Module):
+    """A head other than the linear one: similarities, and logits of half of them; it counts its training calls."""
+
+    @nn.compact
+    def __call__(self, features, *, train):
+        calls = self.variable("calls", "count", lambda: jnp.zeros(()))
+        if train and not self.is_initializing():
+            calls.value += 1
+        similarities = nn.Dense(5, name="dense")(features)
+        return SimpleNamespace(logits=similarities / 2, similarities=similarities)
+
+
+def test_another_head_takes_the_place_of_the_linear_one():
+    model = SMALL["mlp"](classes=5, confidence=HalfHead())
+    images = jnp.asarray(np.random.default_rng(1).normal(size=(4, 6, 6, 1)), jnp.float32)
+    variables = model.init(jax.random.key(0), images, train=False)
+    assert set(variables["params"]) == {"trunk", "confidence"}
+    similarities = model.apply(variables, images, train=False, method="similarities")
+    features = model.apply(variables, images, train=False, method="features")
+    dense = variables["params"]["confidence"]["dense"]
+    np.testing.assert_allclose(similarities, features @ dense["kernel"] + dense["bias"][None], rtol=1e-4, atol=1e-5)
+    for logits in (model.apply(variables, images, train=False), model.apply(variables, features, method="head")):
+        np.testing.assert_allclose(logits, similarities / 2, rtol=1e-5)
+    _, after = model.apply(variables, images, train=True, mutable=["calls"], rngs={"dropout": jax.random.key(0)})
+    assert float(after["calls"]["confidence"]["count"]) == 1
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -122,3 +122,13 @@ def test_initial_variances(key):
     head = np.asarray(torch_linear(key, (64, 100)))
     assert 0.124 < abs(head).max() <= 0.125
     np.testing.assert_allclose(head, scaling(1 / 3, "fan_in", "uniform")(key, (64, 100)), atol=1e-7)
+
+
+def test_a_pools_gradient_goes_to_one_position_whatever_ties_and_nan_stays():
+    values = jnp.float32([[1.0, 1.0], [0.5, 1.0]]).reshape(1, 2, 2, 1)
+    gradient = jax.grad(lambda x: max_pool2(x).sum())(values)
+    np.testing.assert_array_equal(gradient.ravel(), [1, 0, 0, 0])
+    for place in range(4):
+        spoiled = values.ravel().at[place].set(jnp.nan).reshape(values.shape)
+        assert np.isnan(max_pool2(spoiled)).all()
+        assert np.isnan(max_pool3(spoiled)).all()

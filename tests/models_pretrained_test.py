@@ -178,6 +178,15 @@ def test_a_head_that_does_not_fit_stays(title, rng):
     assert "the head of 7 classes stays random: theirs is not there" in to_vit_params(headless, own)[1]
 
 
+def test_a_head_that_is_not_linear_stays(rng):
+    theirs, _ = tiny(rng)
+    own = {"trunk": tiny(rng)[0]["trunk"], "confidence": {"similarity": {"kernel": np.ones((WIDTH, 7), np.float32)}}}
+    loaded, notes = to_vit_params(google(theirs), own)
+    assert "the head, which is not linear, stays random" in notes
+    assert any(note.startswith("not used: head/bias, head/kernel") for note in notes)
+    jax.tree.map(np.testing.assert_array_equal, loaded, {**own, "trunk": theirs["trunk"]})
+
+
 def test_what_is_not_used_is_said(rng):
     params, _ = tiny(rng)
     weights = google(params) | {"pre_logits/kernel": np.zeros((12, 12))}

@@ -160,6 +160,64 @@ def test_auxiliary_images_are_augmented_as_labelled_ones_are(problem):
     assert found["as they are"] > 1e-2
 
 
+FEATURES = jnp.linspace(0, 1, 5 * 16).reshape(5, 16)
+
+
+def look(problem, batch, counts, first_index=0, **options):
+    """What the penalty saw."""
+    model, variables = problem
+    seen = []
+
+    def penalty(says, carried):
+        seen.append(says)
+        return jnp.mean(says.logits_ood), {}, carried
+
+    objective = outlier_objective(model, penalty, classes=10, mean=tiny.MEAN, std=tiny.STD, counts=counts, **options)
+    extra = {"ood": {}, "gan": FEATURES}
+    _, (_, _, after) = objective(variables["params"], {}, extra, batch, jax.random.key(0), first_index)
+    assert after["gan"] is FEATURES
+    return seen[0]
+
+
+def test_generated_features_go_to_critic_and_head_as_they_are(problem):
+    model, variables = problem
+    counts = {"auxiliary": 3, "gan": 5}
+    generate = {"generate": lambda key, each, kept: kept}
+    both = look(problem, batch_of(4, 3), counts, **generate)
+    alone = look(problem, batch_of(4), {"gan": 5}, batch_norm="id", **generate)
+    auxiliary = look(problem, batch_of(4, 3), {"auxiliary": 3})
+    for method, name in (("head", "logits_ood"), ("judge", "critic_ood")):
+        expected = model.apply(variables, FEATURES, method=method)
+        np.testing.assert_allclose(getattr(alone, name), expected, rtol=1e-5)
+        np.testing.assert_allclose(getattr(both, name)[3:], expected, rtol=1e-5)
+        np.testing.assert_allclose(getattr(both, name)[:3], getattr(auxiliary, name), rtol=1e-5)
+    np.testing.assert_allclose(alone.logits_id, auxiliary.logits_id, rtol=1e-5)
+
+
+def test_generated_images_are_treated_as_auxiliary_ones(problem):
+    batch = batch_of(4, 3)
+    images = batch.pop("outlier").astype(jnp.float32) / 255
+    augment = {"augment": lambda key, image: image[::-1]}
+    options = {"generate": lambda key, each, kept: images, "generated": "pixels", **augment}
+    generated = look(problem, batch, {"gan": 3}, **options)
+    auxiliary = look(problem, batch_of(4, 3), {"auxiliary": 3}, **augment)
+    np.testing.assert_allclose(generated.critic_ood, auxiliary.critic_ood, rtol=1e-5)
+
+
+def test_draws_of_a_gan_belong_to_their_place_in_the_batch(problem):
+    asked = []
+
+    def generate(key, each, kept):
+        asked.append((jax.random.key_data(key), jax.random.key_data(each)))
+        return jnp.ones((len(each), 16))
+
+    look(problem, batch_of(8), {"gan": 4}, generate=generate)
+    look(problem, batch_of(4), {"gan": 2}, first_index=4, generate=generate)
+    np.testing.assert_array_equal(asked[0][0], asked[1][0])
+    np.testing.assert_array_equal(asked[0][1][2:], asked[1][1])
+    assert len(np.unique(asked[0][1], axis=0)) == 4
+
+
 def cnn():
     net = models.create_model("cnn", classes=10, widths=(4, 4, 8, 8), batch_norm=True)
     return ood.CriticClassifier(classifier=net, critic=ood.Critic(10))
@@ -221,6 +279,8 @@ def test_one_and_four_devices_learn_the_same():
         ({"mode": "heads"}, "ood.mode must be one of"),
         ({"batch_norm": "both"}, "ood.batch_norm must be one of"),
         ({"counts": {"cutmix": 1}}, "at least two outliers"),
+        ({"counts": {"gan": 1}}, "needs what generates its outliers"),
+        ({"counts": {"gan": 1}, "generated": "images"}, "ood.gan.on must be one of"),
         ({"model": models.create_model("mlp", classes=10), "mode": "head"}, "this method has none"),
     ],
 )

@@ -11,7 +11,13 @@ from scipy import spatial
 from sklearn.metrics import roc_auc_score
 
 from mollax.ood.gan import feature_gan
-from mollax.ood.negatives import choose_discriminator, fit_gan
+from mollax.ood.negatives import (
+    choose_discriminator,
+    draw_negatives,
+    empty_generators,
+    fit_gan,
+    gather_generators,
+)
 
 GAN = feature_gan(2, latent=4, hidden=(32, 32), rate=2e-3)
 
@@ -81,6 +87,27 @@ def test_the_choice_is_by_scikit_learns_auroc(trained, rng):
     assert choice.aurocs[choice.best] > 0.7
 
 
+def test_negatives_are_those_of_the_generator_that_is_asked(trained):
+    _, checkpoints = trained
+    generators = gather_generators(checkpoints, least=2.0)
+    each = jax.random.split(jax.random.key(2), 5)
+    draw = fast(partial(draw_negatives, gan=GAN))
+    latent = jax.vmap(lambda key: jax.random.normal(key, (4,)))(each)
+    for which, params in enumerate(checkpoints):
+        made = draw(each, generators, jnp.int32(which))
+        np.testing.assert_allclose(made, np.maximum(GAN.generate(params, latent), 2.0), atol=1e-4)
+        # One of them does not depend on how many there are.
+        np.testing.assert_allclose(draw(each[3:4], generators, jnp.int32(which)), made[3:4], atol=1e-5)
+
+
+def test_places_for_generators(trained):
+    generators = gather_generators(trained[1])
+    places = empty_generators(GAN, (2,), 6)
+    assert jax.tree.map(jnp.shape, places) == jax.tree.map(jnp.shape, generators)
+    assert all(jnp.isnan(leaf).all() for leaf in jax.tree.leaves(places))
+    assert float(generators.least) == -np.inf
+
+
 def test_bad_input(unhooked, rng):
     data = jnp.asarray(ring(rng, 8))
     with pytest.raises(ValueError, match="at most a checkpoint a step; got 3 for 2"):
@@ -94,3 +121,8 @@ def test_bad_input(unhooked, rng):
     broken = params._replace(center=jnp.full(2, jnp.nan))
     with pytest.raises(ValueError, match="checkpoint 1 are not finite"):
         choose_discriminator(GAN, [params, broken], data, data)
+    with pytest.raises(ValueError, match="at least one checkpoint to draw from"):
+        gather_generators([])
+    diverged = params._replace(generator=jax.tree.map(lambda leaf: leaf * jnp.nan, params.generator))
+    with pytest.raises(ValueError, match="the GAN diverged"):
+        gather_generators([params, diverged])

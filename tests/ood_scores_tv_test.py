@@ -76,7 +76,7 @@ def test_nothing_ties_where_tanh_saturates(variant):
     own = np.linspace(12, 40, 50, dtype=np.float32)
     free = np.stack([own, np.zeros(50), -own - 1], axis=1).astype(np.float32)
     logits = jnp.float32(np.tile([1.0, 0.0], (50, 1)))
-    assert len(np.unique(np.asarray(bounded_critic(jnp.float32(free)))[:, 0])) == 1  # all 1/2
+    assert len(np.unique(np.asarray(bounded_critic(jnp.float32(free)))[:, 0])) <= 2  # 1/2, or the number below it
     for sign in (1, -1):
         found = np.asarray(scored(variant, jnp.float32(sign * free), logits))
         assert (np.diff(-sign * found) > 0).all()

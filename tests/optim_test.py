@@ -97,6 +97,22 @@ def test_kernels_mask_spares_biases():
         assert bool((updates["bias"] != 0).all()) == decayed
 
 
+def test_a_further_mask_spares_what_it_does_not_name():
+    params = {"mine": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}, "yours": {"kernel": jnp.ones((2, 2))}}
+    zeros = jax.tree.map(jnp.zeros_like, params)
+
+    def decays(params):
+        return {name: jax.tree.map(lambda _, name=name: name == "mine", part) for name, part in params.items()}
+
+    for mask, bias in (("all", True), ("kernels", False)):
+        optimizer = optim.create_optimizer(
+            "sgd", optax.constant_schedule(1.0), weight_decay=0.1, decay_mask=mask, decays=decays
+        )
+        updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+        decayed = jax.tree.map(lambda leaf: bool((leaf != 0).all()), updates)
+        assert decayed == {"mine": {"kernel": True, "bias": bias}, "yours": {"kernel": False}}
+
+
 def test_clipping_bounds_the_global_norm():
     params = {"a": jnp.zeros(3), "b": jnp.zeros(4)}
     gradient = {"a": jnp.full(3, 10.0), "b": jnp.full(4, -10.0)}

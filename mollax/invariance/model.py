@@ -48,6 +48,10 @@ class TransformedClassifier(nn.Module):
         """Maps before pooling of the classifier."""
         return self.classifier.feature_maps(images, train=train)
 
+    def similarities(self, images: Shaped[Array, "*image"], *, train: bool) -> Float[Array, "n k"]:
+        """Similarities of the classifier's head where it is decomposed, else its logits."""
+        return self.classifier.similarities(images, train=train)
+
     def head(self, features: Float[Array, "n d"]) -> Float[Array, "n k"]:
         """Logits of features."""
         return self.classifier.head(features)

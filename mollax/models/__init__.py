@@ -3,7 +3,8 @@
 Images are NHWC float32, standardised by the caller, gray (1 channel) or color (3). Every network is a
 `Classifier`: `model.apply(variables, images, train=...)` gives float32 logits (n, classes);
 `method="features"` the penultimate features (n, d); `method="feature_maps"` the maps before pooling
-(n, h, w, d); `method="head"` maps features to logits. Parameters are float32; the trunk computes in `dtype`.
+(n, h, w, d); `method="head"` maps features to logits. A head other than the linear one (`confidence`) also gives
+`method="similarities"`. Parameters are float32; the trunk computes in `dtype`.
 In training, "batch_stats" must be mutable and an rng "dropout" given where the network has them. Weights
 start as in He et al. 2015 (Kaiming); each class says in which form.
 """

@@ -12,7 +12,7 @@ from mollax.models.layers import torch_linear
 
 
 class Classifier(nn.Module):
-    """A trunk that makes feature maps, a pool that makes features of them, and a linear head.
+    """A trunk that makes feature maps, a pool that makes features of them, and a head, linear or a decomposed one.
 
     A network subclasses this and gives `make_trunk`; `pool` (default: the mean over positions) and
     `minimum_side` where they differ. Parameters are float32 under "trunk" and "linear" (the head: kernel (d,
@@ -24,11 +24,14 @@ class Classifier(nn.Module):
       classes: number of logits, at least 1.
       dtype: dtype the trunk computes in, float32 or bfloat16.
       axis_name: axis of pmap or vmap over which batch norm averages its statistics; None outside of one.
+      confidence: a head in place of the linear one, with parameters under "confidence": called with features and
+        `train`, it gives `logits` and `similarities`, as `mollax.ood.DecomposedConfidence`. None for the linear one.
     """
 
     classes: int
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
+    confidence: nn.Module | None = None
 
     def __post_init__(self) -> None:
         positive_int("classes", self.classes)
@@ -36,8 +39,9 @@ class Classifier(nn.Module):
 
     def setup(self) -> None:
         self.trunk = self.make_trunk()
-        # Full precision also where the accelerator's default for float32 products is bfloat16 passes.
-        self.linear = nn.Dense(self.classes, dtype=jnp.float32, precision="highest", kernel_init=torch_linear)
+        if self.confidence is None:
+            # Full precision also where the accelerator's default for float32 products is bfloat16 passes.
+            self.linear = nn.Dense(self.classes, dtype=jnp.float32, precision="highest", kernel_init=torch_linear)
 
     def make_trunk(self) -> nn.Module:
         """The module from images, with keyword `train`, to feature maps (n, h, w, d)."""
@@ -65,13 +69,20 @@ class Classifier(nn.Module):
         """Penultimate features `pool(feature_maps(images))`, float32 (n, d); arguments as `feature_maps`."""
         return self.pool(self.feature_maps(images, train=train))
 
-    def head(self, features: Float[Array, "n d"]) -> Float[Array, "n classes"]:
-        """Logits of features: features W + b, float32 (n, classes)."""
-        return self.linear(features.astype(jnp.float32))
+    def head(self, features: Float[Array, "n d"], *, train: bool = False) -> Float[Array, "n classes"]:
+        """Logits of features, float32 (n, classes): features W + b, or those of `confidence`, whom `train` concerns."""
+        features = features.astype(jnp.float32)
+        return self.linear(features) if self.confidence is None else self.confidence(features, train=train).logits
+
+    def similarities(self, images: Shaped[Array, "*image"], *, train: bool) -> Float[Array, "n classes"]:
+        """The similarities of `confidence`, float32 (n, classes), or logits without one; as `feature_maps`."""
+        if self.confidence is None:
+            return self(images, train=train)
+        return self.confidence(self.features(images, train=train), train=train).similarities
 
     def __call__(self, images: Shaped[Array, "*image"], *, train: bool) -> Float[Array, "n classes"]:
         """Logits `head(features(images))`, float32 (n, classes); arguments as `feature_maps`."""
-        return self.head(self.features(images, train=train))
+        return self.head(self.features(images, train=train), train=train)
 
     def _check(self, images: Array) -> None:
         rank("images", images, 4, "(n, height, width, channels)")

@@ -7,6 +7,7 @@ network; Augerino's, which it follows, has batch norm after each convolution (`b
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
@@ -68,5 +69,6 @@ class CNN(Classifier):
         return 2 ** (len(self.widths) - 1)
 
     def pool(self, maps: Float[Array, "n h w d"]) -> Float[Array, "n d"]:
-        """The maximum over positions."""
-        return maps.max(axis=(1, 2))
+        """The maximum over positions, the first of equal ones: see `layers.larger` for why not `jnp.max`."""
+        rows = maps.reshape(len(maps), -1, maps.shape[3])
+        return jnp.take_along_axis(rows, jnp.argmax(rows, axis=1, keepdims=True), axis=1)[:, 0]

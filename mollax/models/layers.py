@@ -106,9 +106,20 @@ def batch_norm(
 def max_pool2(x: Float[Array, "n h w d"]) -> Float[Array, "n h2 w2 d"]:
     """Maximum over 2 x 2 positions at stride 2; an odd last row or column is left out.
 
-    By reshaping, not by a window reduction: the gradient of the latter is a scatter, slow on CPU.
+    By slices, not by a window reduction: the gradient of the latter is a scatter, slow on CPU.
     """
-    return _squares(x).max(axis=(2, 4))
+    squares = _squares(x)
+    upper, lower = (larger(squares[:, :, row, :, 0], squares[:, :, row, :, 1]) for row in (0, 1))
+    return larger(upper, lower)
+
+
+def larger(x: Float[Array, "*axes"], y: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
+    """The larger of x and y, x where they tie, NaN where either is; the gradient goes to the one that is taken.
+
+    The gradient of `jnp.max` compares values with their maximum. A compiler may compute them anew for that, and where
+    rounding differs none equals it: 0 / 0. Here it asks once more which is larger, and one always is.
+    """
+    return jnp.where((y > x) | jnp.isnan(y), y, x)
 
 
 def mean_pool2(x: Float[Array, "n h w d"]) -> Float[Array, "n h2 w2 d"]:
@@ -126,12 +137,12 @@ def max_pool3(x: Float[Array, "n h w d"], *, stride: int = 1) -> Float[Array, "n
     """Maximum over 3 x 3 positions around every `stride`-th one; positions beyond the edge do not count.
 
     Rows, then columns, each as the maximum of three shifted copies: for the reason of `max_pool2`. Where
-    positions tie, they share the gradient.
+    positions tie, the first has the gradient.
     """
     for axis in (1, 2):
         side = x.shape[axis]
         edges = [(1, 1) if i == axis else (0, 0) for i in range(4)]
         padded = jnp.pad(x, edges, constant_values=-jnp.inf)
         shifted = [jax.lax.slice_in_dim(padded, i, i + side, stride, axis) for i in range(3)]
-        x = jnp.maximum(jnp.maximum(shifted[0], shifted[1]), shifted[2])
+        x = larger(larger(shifted[0], shifted[1]), shifted[2])
     return x

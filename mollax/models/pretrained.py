@@ -63,6 +63,8 @@ def to_vit_params(weights: Mapping[str, Any], params: PyTree) -> tuple[PyTree, t
     notes = [f"{naming.title}'s names"]
     found, used = {}, set()
     for ours, value in own.items():
+        if ours.startswith("confidence/"):
+            continue  # a head that no library has
         name, third = source(naming, ours)
         used.add(name)
         if name not in weights:
@@ -88,6 +90,9 @@ def to_vit_params(weights: Mapping[str, Any], params: PyTree) -> tuple[PyTree, t
 def _with_head(own: dict[str, Any], found: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     """All parameters, the head from the weights only if it fits as a whole."""
     head = [name for name in own if name.startswith("linear/")]
+    if not head:
+        notes.append("the head, which is not linear, stays random")
+        return own | found
     classes = own["linear/bias"].shape[0]
     if all(name in found and found[name].shape == own[name].shape for name in head):
         notes.append(f"with their head of {classes} classes")

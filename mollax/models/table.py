@@ -87,21 +87,29 @@ def model_options(name: str) -> tuple[str, ...]:
 
 
 def create_model(
-    name: str, *, classes: int, dtype: DTypeLike = "float32", axis_name: str | None = None, **options: Any
+    name: str,
+    *,
+    classes: int,
+    dtype: DTypeLike = "float32",
+    axis_name: str | None = None,
+    confidence: nn.Module | None = None,
+    **options: Any,
 ) -> nn.Module:
     """The network called `name`, a key of `MODELS`, not yet initialised.
 
     `dtype`, "float32" or "bfloat16", is what the trunk computes in; `axis_name` the axis over which batch
-    norm averages; `options` are those of the network's class that its name leaves open, as `model_options`
-    lists them. A list, as read from JSON, stands for a tuple. Raises ValueError for an unknown name, option
-    or dtype, each with the allowed ones and the nearest of them.
+    norm averages; `confidence` a head instead of the linear one, see `Classifier`; `options` are those of the
+    network's class that its name leaves open, as `model_options` lists them. A list, as read from JSON, stands
+    for a tuple. Raises ValueError for an unknown name, option or dtype, each with the allowed ones and the
+    nearest of them.
     """
     allowed = model_options(name)
     for option in options:
         one_of(f"option of model {name!r}", option, allowed)
     dtype_name = one_of("dtype", dtype if isinstance(dtype, str) else jnp.dtype(dtype).name, DTYPES)
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
-    return MODELS[name](classes=classes, dtype=jnp.dtype(dtype_name), axis_name=axis_name, **values)
+    common = {"classes": classes, "dtype": jnp.dtype(dtype_name), "axis_name": axis_name, "confidence": confidence}
+    return MODELS[name](**common, **values)
 
 
 def count_parameters(params: Mapping[str, Any]) -> int:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from mollax import augment as augmentation
 from mollax import checks, keys, ood
@@ -20,7 +20,8 @@ PyTree = Any
 MODES = ("joint", "head")
 BATCH_NORMS = ("together", "id")
 MADE = ("block_shuffle", "augmix", "cutmix")  # sources that come from the labelled images of the batch
-SOURCES = (*MADE, "auxiliary")
+SOURCES = (*MADE, "auxiliary", "gan")
+GENERATED = ("features", "pixels")
 
 
 class Seen(NamedTuple):
@@ -43,6 +44,8 @@ class Seen(NamedTuple):
 
 # (what is seen, extra["ood"]) -> penalty, metrics, new extra["ood"]
 Penalty = Callable[[Seen, PyTree], tuple[Array, dict[str, Array], PyTree]]
+# (key of the step, one key an outlier, extra["gan"]) -> features or images in [0, 1]
+Generate = Callable[[PRNGKeyArray, Array, PyTree], Array]
 
 
 def share_out(count: int, weights: Mapping[str, float]) -> dict[str, int]:
@@ -76,6 +79,7 @@ def make_outliers(
     counts: Mapping[str, int],
     *,
     auxiliary: Float[Array, "m h w c"] | None,
+    generated: Float[Array, "g h w c"] | None = None,
     grid: int = 4,
     first_index: int | Integer[Array, ""] = 0,
 ) -> Float[Array, "o h w c"]:
@@ -85,25 +89,28 @@ def make_outliers(
       key: what makes the draws random.
       images: labelled images in [0, 1]; source images are taken from the start, again and again where there are more
         outliers than images.
-      counts: outliers of each source; `auxiliary` has those of its name.
+      counts: outliers of each source; `auxiliary` and `generated` have those of "auxiliary" and "gan". May be empty.
       auxiliary: images of another set in [0, 1].
+      generated: a GAN's, in [0, 1].
       grid: blocks a side.
       first_index: index of the slice's first image in the whole batch.
 
     Raises:
-      ValueError: for auxiliary images that are missing or not as many as counted.
+      ValueError: for auxiliary or generated images that are missing or not as many as counted.
     """
-    made = []
+    brought = {"auxiliary": ("auxiliary", auxiliary), "gan": ("generated", generated)}
+    made = [images[:0]]
     for number, (name, count) in enumerate(counts.items()):
-        if name == "auxiliary":
-            if auxiliary is None or len(auxiliary) != count:
-                found = "none" if auxiliary is None else str(len(auxiliary))
-                raise ValueError(f"The batch must bring {count} auxiliary images; it has {found}.")
-            made.append(auxiliary)
+        if name in brought:
+            kind, given = brought[name]
+            if given is None or len(given) != count:
+                found = "none" if given is None else str(len(given))
+                raise ValueError(f"The batch must bring {count} {kind} images; it has {found}.")
+            made.append(given)
             continue
         base, block_key = jax.random.split(jax.random.fold_in(key, number))
         chosen = images[jnp.arange(count, dtype=jnp.int32) % len(images)]
-        first = jnp.asarray(first_index, jnp.uint32) // jnp.uint32(len(images)) * jnp.uint32(count)
+        first = _first(first_index, len(images), count)
         if name == "augmix":
             chosen = jax.vmap(augmentation.augmix)(keys.example_keys(base, first, count), chosen)
         elif name == "cutmix":
@@ -111,6 +118,11 @@ def make_outliers(
         shuffle = jax.vmap(lambda key, image: ood.block_shuffle(key, image, grid=grid))
         made.append(shuffle(keys.example_keys(block_key, first, count), chosen))
     return jnp.concatenate(made)
+
+
+def _first(first_index: int | Integer[Array, ""], slice_size: int, count: int) -> Array:
+    """Index of a slice's first outlier among all of the batch, `count` in a slice."""
+    return jnp.asarray(first_index, jnp.uint32) // jnp.uint32(slice_size) * jnp.uint32(count)
 
 
 def _cutmix(key: PRNGKeyArray, images: Float[Array, "n h w c"], first: Array) -> Float[Array, "n h w c"]:
@@ -122,17 +134,14 @@ def _cutmix(key: PRNGKeyArray, images: Float[Array, "n h w c"], first: Array) ->
 
 def _augmented_alike(
     key: PRNGKeyArray,
-    images: UInt8[Array, "m h w c"],
+    images: Float[Array, "m h w c"],
     augment: Augment | None,
-    slice_size: int,
-    first_index: int | Integer[Array, ""],
+    first: Array,
 ) -> Float[Array, "m h w c"]:
-    """Images of another set in [0, 1], augmented as the labelled ones: a shifted border must not tell them apart."""
-    floats = images.astype(jnp.float32) / 255.0
+    """Other images in [0, 1], augmented as the labelled ones: a shifted border must not tell them apart."""
     if augment is None:
-        return floats
-    first = jnp.asarray(first_index, jnp.uint32) // jnp.uint32(slice_size) * jnp.uint32(len(images))
-    return jax.vmap(augment)(keys.example_keys(key, first, len(images)), floats)
+        return images
+    return jax.vmap(augment)(keys.example_keys(key, first, len(images)), images)
 
 
 def outlier_objective(
@@ -152,11 +161,14 @@ def outlier_objective(
     mode: str = "joint",
     batch_norm: str = "together",
     grid: int = 4,
+    generate: Generate | None = None,
+    generated: str = "features",
 ) -> Callable[..., tuple[Array, tuple[dict[str, Array], PyTree, PyTree]]]:
     """Cross-entropy of labelled images plus `weight` times a penalty that outliers take part in, for `step.train_step`.
 
     Labelled images are prepared as by `classification_objective`. Outliers come from the same images before they are
-    mollified (`make_outliers`), or from batch["outlier"], 8-bit, augmented in the same way.
+    mollified (`make_outliers`), from batch["outlier"], 8-bit, augmented in the same way, or from a GAN in extra["gan"]:
+    images, which are augmented too, or features, which go to head and critic as they are.
 
     Args:
       model: a `CriticClassifier`, or a classifier where the penalty needs no critic.
@@ -170,15 +182,23 @@ def outlier_objective(
       batch_norm: what statistics in training are of: labelled images and outliers "together", or of "id" images alone;
         outliers are then normalised by the running averages.
       grid: of the block shuffle.
+      generate: draws the outliers of the source "gan"; None without it.
+      generated: what it draws, "features" or "pixels".
 
     Returns:
       As `classification_objective`; further metrics are "cross_entropy", "penalty" and the penalty's own.
 
     Raises:
-      ValueError: for an unknown mode, batch norm or loss, or a mode without a critic to train.
+      ValueError: for an unknown mode, batch norm, loss or kind of generated outliers, a mode without a critic to train,
+        or the source "gan" without `generate`.
     """
     checks.one_of("ood.mode", mode, MODES)
     checks.one_of("ood.batch_norm", batch_norm, BATCH_NORMS)
+    checks.one_of("ood.gan.on", generated, GENERATED)
+    if "gan" in counts and generate is None:
+        raise ValueError('The source "gan" needs what generates its outliers.')
+    as_features = "gan" in counts and generated == "features"
+    as_images = {name: count for name, count in counts.items() if not (as_features and name == "gan")}
     critic = isinstance(model, ood.CriticClassifier)
     if mode == "head" and not critic:
         raise ValueError('ood.mode "head" trains a critic alone, but this method has none; use "joint".')
@@ -205,10 +225,25 @@ def outlier_objective(
             mix=mix,
             first_index=first_index,
         )
-        auxiliary = None
+        auxiliary = made = None
         if "outlier" in batch:
-            auxiliary = _augmented_alike(other_key, batch["outlier"], augment, len(images), first_index)
-        outliers = make_outliers(outlier_key, images, counts, auxiliary=auxiliary, grid=grid, first_index=first_index)
+            first = _first(first_index, len(images), len(batch["outlier"]))
+            auxiliary = _augmented_alike(other_key, batch["outlier"].astype(jnp.float32) / 255.0, augment, first)
+        if generate is not None:
+            step_key, draw_key, augment_key = jax.random.split(jax.random.fold_in(outlier_key, len(counts)), 3)
+            first = _first(first_index, len(images), counts["gan"])
+            made = generate(step_key, keys.example_keys(draw_key, first, counts["gan"]), extra["gan"])
+            if not as_features:
+                made = _augmented_alike(augment_key, made, augment, first)
+        outliers = make_outliers(
+            outlier_key,
+            images,
+            as_images,
+            auxiliary=auxiliary,
+            generated=None if as_features else made,
+            grid=grid,
+            first_index=first_index,
+        )
         examples = mollified(
             data_key, standardize(images, mean, std), labels, mollifier=mollifier, first_index=first_index
         )
@@ -223,8 +258,12 @@ def outlier_objective(
         if batch_norm == "together":
             found, new_state = features(jnp.concatenate([examples.images, strange]), train=mode == "joint")
         else:
-            known, new_state = features(examples.images, train=mode == "joint")
-            found = jnp.concatenate([known, features(strange, train=False)[0]])
+            found, new_state = features(examples.images, train=mode == "joint")
+            if as_images:
+                found = jnp.concatenate([found, features(strange, train=False)[0]])
+        if as_features:
+            assert made is not None  # there is what generates them
+            found = jnp.concatenate([found, made])
         logits = apply(variables, found, method="head")
         judged = apply(variables, found, method="judge") if critic else None
         cross_entropy = jnp.mean(negative_log(logits[:count], examples.labels))

@@ -7,6 +7,7 @@ nats, E = -LSE. A score is high for out-of-distribution; scores are modules of `
 from mollax.ood import scores
 from mollax.ood.balanced_energy import AUTHORS_BALANCE, Balance, balanced_energy, class_prior
 from mollax.ood.critic import Critic
+from mollax.ood.decomposed import KINDS as SIMILARITIES
 from mollax.ood.decomposed import Decomposed, DecomposedConfidence, decay_mask
 from mollax.ood.divergences import NAMES as DIVERGENCES
 from mollax.ood.divergences import (
@@ -22,7 +23,15 @@ from mollax.ood.gan import Gan, GanParams, GanState, feature_gan, pixel_gan
 from mollax.ood.head import Head, apply_head
 from mollax.ood.logit_norm import logit_norm
 from mollax.ood.model import CriticClassifier
-from mollax.ood.negatives import Choice, choose_discriminator, fit_gan
+from mollax.ood.negatives import (
+    Choice,
+    Generators,
+    choose_discriminator,
+    draw_negatives,
+    empty_generators,
+    fit_gan,
+    gather_generators,
+)
 from mollax.ood.outliers import block_shuffle
 from mollax.ood.total_variation import bounded_critic, gaussian_tv, tv_maximum, tv_objective
 from mollax.ood.woods import (
@@ -41,6 +50,7 @@ __all__ = [
     "AUTHORS_MARGINS",
     "DIVERGENCES",
     "REVERSE_KL_CLIP",
+    "SIMILARITIES",
     "Balance",
     "Choice",
     "Critic",
@@ -50,6 +60,7 @@ __all__ = [
     "Gan",
     "GanParams",
     "GanState",
+    "Generators",
     "Head",
     "LogisticUnit",
     "Margins",
@@ -66,10 +77,13 @@ __all__ = [
     "divergence_estimate",
     "divergence_maximum",
     "divergence_objective",
+    "draw_negatives",
+    "empty_generators",
     "energy_margin",
     "feature_gan",
     "fit_gan",
     "free_energy",
+    "gather_generators",
     "gaussian_tv",
     "initial_woods",
     "logit_norm",

@@ -168,7 +168,10 @@ class Gan:
 
     def sample(self, key: PRNGKeyArray, params: GanParams, count: int) -> Data:
         """`count` synthetic negatives, in the data's own units; images in [0, 1]."""
-        latent = jax.random.normal(key, (count, self.latent), jnp.float32)
+        return self.generate(params, jax.random.normal(key, (count, self.latent), jnp.float32))
+
+    def generate(self, params: GanParams, latent: Float[Array, "n z"]) -> Data:
+        """One synthetic negative a latent vector, as `sample`; the discriminator's parameters play no part."""
         standardised: Any = self.generator.apply(params.generator, latent)
         made = params.center[None] + params.spread[None] * standardised
         return jax.nn.relu(made) if self.nonnegative else made

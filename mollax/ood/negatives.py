@@ -2,25 +2,41 @@
 
 On features by default (`feature_gan`), or on pixels (`pixel_gan`). The samples are outliers to train with, and the
 discriminator tells ID from not ID, so that it is a score of its own (`Gan.score`). The authors choose among checkpoints
-by real outliers; here only held-out ID and block-shuffled ID choose, so that no test family is seen.
+by real outliers; here only held-out ID and block-shuffled ID choose, so that no test family is seen. Training takes its
+outliers from the generators of several checkpoints: early ones make what is far from ID, late ones what is near.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Integer, Key, PRNGKeyArray
 from scipy import stats
 
 from mollax import checks
 from mollax.ood.gan import Data, Gan, GanParams, GanState
 
 Host = np.ndarray | jax.Array
+
+
+class Generators(NamedTuple):
+    """What negatives are drawn from: the generators of several checkpoints of a GAN.
+
+    Attributes:
+      params: of the generators, each leaf with an axis over checkpoints in front.
+      center, spread: as in `GanParams`.
+      least: samples below it become it: 0 for features that are nowhere negative, else minus infinity.
+    """
+
+    params: Any
+    center: Float[Array, "*shape"]
+    spread: Float[Array, "*shape"]
+    least: Float[Array, ""]
 
 
 class Choice(NamedTuple):
@@ -60,6 +76,42 @@ def _update(gan: Gan, batch: int, key: PRNGKeyArray, number: Array, state: GanSt
     """One step on a random batch; compiled once for each GAN and size."""
     batch_key, step_key = jax.random.split(jax.random.fold_in(key, number))
     return gan.step(step_key, state, real[jax.random.randint(batch_key, (batch,), 0, len(real))])[0]
+
+
+def gather_generators(checkpoints: Sequence[GanParams], *, least: float = -np.inf) -> Generators:
+    """The generators of checkpoints of one GAN.
+
+    Raises: ValueError for no checkpoints, or parameters that are not finite.
+    """
+    if not checkpoints:
+        raise ValueError("Negatives need at least one checkpoint to draw from.")
+    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(one.generator for one in checkpoints))
+    if not all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(params)):
+        raise ValueError("Parameters of a generator are not finite: the GAN diverged. Lower its rate.")
+    return Generators(params, checkpoints[0].center, checkpoints[0].spread, jnp.float32(least))
+
+
+def empty_generators(gan: Gan, shape: tuple[int, ...], count: int) -> Generators:
+    """Places for `count` generators of data of this shape; NaN, so that nothing is drawn before they are learned.
+
+    Raises: ValueError for a count below 1; TypeError for no integer.
+    """
+    checks.positive_int("count", count)
+    latent = jax.ShapeDtypeStruct((1, gan.latent), jnp.float32)
+    params = jax.eval_shape(gan.generator.init, jax.random.key(0), latent)
+    places = jax.tree.map(lambda leaf: jnp.full((count, *leaf.shape), jnp.nan, leaf.dtype), params)
+    nothing = jnp.full(shape, jnp.nan, jnp.float32)
+    return Generators(places, nothing, nothing, jnp.float32(jnp.nan))
+
+
+def draw_negatives(
+    keys: Key[Array, " n"], generators: Generators, which: int | Integer[Array, ""], *, gan: Gan
+) -> Data:
+    """A negative for every key, in the data's own units, all by generator number `which`."""
+    params = jax.tree.map(lambda leaf: leaf[which], generators.params)
+    latent = jax.vmap(lambda key: jax.random.normal(key, (gan.latent,), jnp.float32))(keys)
+    made = gan.generate(GanParams(params, None, generators.center, generators.spread), latent)
+    return jnp.maximum(made, generators.least)
 
 
 def choose_discriminator(
