@@ -10,7 +10,7 @@ from mollax import models, ood
 from mollax.data import LazyImages, Split
 from mollax.evaluators import FeaturePass
 from mollax.image import standardize
-from mollax.ood.scores import odin, rankfeat
+from mollax.ood.scores import generalized_odin, odin, rankfeat
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,25 @@ def test_the_head_as_arrays(made):
     np.testing.assert_allclose(head.bias, linear["bias"], atol=1e-6)
     found = one.run(variables, split)
     np.testing.assert_allclose(found.features @ head.kernel + head.bias, found.logits, rtol=1e-4, atol=1e-5)
+
+
+def test_a_decomposed_head_has_similarities_and_no_arrays(made):
+    _, _, split, _ = made
+    head = ood.DecomposedConfidence(10, kind="inner")
+    model = models.create_model("mlp", classes=10, hidden=(6,), confidence=head)
+    variables = jax.tree.map(lambda leaf: leaf + 0.1, model.init(jax.random.key(0), shown(split)[:1], train=False))
+    one = FeaturePass(model, image_shape=(8, 8, 1), mean=tiny.MEAN, std=tiny.STD, batch_size=15)
+    assert one.head(variables) is None
+    found = one.run(variables, split)
+    inside = {name: tree["confidence"] for name, tree in variables.items()}
+    expected = head.apply(inside, jnp.asarray(found.features), train=False)
+    np.testing.assert_allclose(found.logits, expected.logits, rtol=1e-4)
+    images = shown(split)
+    np.testing.assert_allclose(one.network(variables, generalized_odin)(images), expected.similarities, rtol=1e-4)
+    np.testing.assert_allclose(one.network(variables, odin)(images), expected.logits, rtol=1e-4)
+    state = generalized_odin.fit(found.features, found.logits, np.asarray(split.labels), None, epsilon=0.0)
+    scores = one.image_score(generalized_odin)(variables, state, split)
+    np.testing.assert_allclose(scores, -expected.similarities.max(1), rtol=1e-4)
 
 
 @pytest.mark.parametrize("module", [odin, rankfeat])

@@ -14,8 +14,8 @@ import pytest
 from report_html_test import EVIL, Page, report
 
 from mollax import metrics
+from mollax.evaluators import SCORES
 from mollax.evaluators.detection import TPR, DetectionEvaluator
-from mollax.ood.scores import SCORES
 from mollax.report import detection, report_html
 from mollax.report.detection import detection_headline, detection_section, detection_table
 

@@ -3,8 +3,9 @@
 from mollax.evaluators.classification import ClassificationEvaluator
 from mollax.evaluators.corrupter import CorruptedImages, Corrupter, compiled_ahead, content_hash
 from mollax.evaluators.corruption import CorruptionEvaluator, expand
-from mollax.evaluators.detection import DetectionEvaluator, OtherSet, parse_score
+from mollax.evaluators.detection import SCORES, DetectionEvaluator, OtherSet, parse_score
 from mollax.evaluators.divergence import DivergenceEvaluator
+from mollax.evaluators.drift import DriftEvaluator
 from mollax.evaluators.features import FeaturePass, Pass
 from mollax.evaluators.predictor import Predictor, stack
 from mollax.evaluators.published import PublishedCorruptions
@@ -16,6 +17,7 @@ from mollax.evaluators.transforms import TransformEvaluator, alignment_block
 
 __all__ = [
     "KINDS",
+    "SCORES",
     "Baseline",
     "ClassificationEvaluator",
     "CorruptedImages",
@@ -23,6 +25,7 @@ __all__ = [
     "CorruptionEvaluator",
     "DetectionEvaluator",
     "DivergenceEvaluator",
+    "DriftEvaluator",
     "FeaturePass",
     "OtherSet",
     "Pass",

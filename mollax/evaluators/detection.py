@@ -17,14 +17,16 @@ from jaxtyping import Array, Float
 
 from mollax import checks, data, metrics, ood
 from mollax.data import Dataset, Split
-from mollax.evaluators.features import FeaturePass, Pass
-from mollax.ood.scores import SCORES, generalized_odin, odin
+from mollax.evaluators import drift_score
+from mollax.evaluators.features import FeaturePass, Pass, is_decomposed
+from mollax.ood.scores import generalized_odin, odin
 
 PyTree = Any
 Progress = Callable[[str, int, int], None]
 GROUPS = ("near", "far", "shifted")
 TPR = 0.95
 CURVE_POINTS, HISTOGRAM_BINS = 100, 40
+SCORES = {**ood.scores.SCORES, "drift": drift_score}
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ class DetectionEvaluator:
         return {**self._block(rows, values), "left_out": left_out}
 
     def _fit(
-        self, name: str, options: Mapping[str, Any], train: Pass, head: ood.Head, variables: PyTree
+        self, name: str, options: Mapping[str, Any], train: Pass, head: ood.Head | None, variables: PyTree
     ) -> tuple[Any, dict[str, Any]]:
         """The score's state, and what was chosen on validation images for it."""
         module, labels = SCORES[name], np.asarray(self._train.labels)
@@ -178,7 +180,7 @@ class DetectionEvaluator:
         state = module.fit(first, train.logits, labels, head, **options)
         if module in (odin, generalized_odin) and "epsilon" not in options:
             batches = self._pass.batches(self._dataset.validation)
-            state, choice = module.choose_epsilon(state, batches, self._pass.network(variables))
+            state, choice = module.choose_epsilon(state, batches, self._pass.network(variables, module))
             return state, {"epsilon": choice.epsilon}
         return state, {}
 
@@ -252,7 +254,7 @@ class DetectionEvaluator:
 def _require_model(text: str, needs: str, name: str, model: nn.Module) -> None:
     if needs == "critic" and not (isinstance(model, ood.CriticClassifier) and model.on == "features"):
         raise ValueError(f'The score {text!r} needs a critic: train with ood.method, such as "tv".')
-    if name == "generalized_odin":
+    if name == "generalized_odin" and not is_decomposed(model):
         logging.info("generalized_odin on a head that is not decomposed takes the largest logit for h.")
 
 

@@ -16,6 +16,7 @@ from mollax import ood
 from mollax.data import Split
 from mollax.evaluators.predictor import Predictor, stack
 from mollax.image import standardize
+from mollax.ood.scores import generalized_odin
 
 PyTree = Any
 Progress = Callable[[int], None]
@@ -33,6 +34,11 @@ class Pass(NamedTuple):
     features: Float32[np.ndarray, "n d"]
     logits: Float32[np.ndarray, "n k"]
     critic: Float32[np.ndarray, "n c"] | None
+
+
+def is_decomposed(model: nn.Module) -> bool:
+    """Whether the classifier, alone or beside an augmenter or a critic, has a head that is not linear."""
+    return getattr(getattr(model, "classifier", model), "confidence", None) is not None
 
 
 class FeaturePass:
@@ -57,6 +63,7 @@ class FeaturePass:
         self.model, self._shape = model, image_shape
         self._mean, self._std, self._batch_size = mean, std, batch_size
         self._critic = isinstance(model, ood.CriticClassifier)
+        self.decomposed = is_decomposed(model)
         apply: Callable[..., Any] = model.apply
 
         def everything(variables: PyTree, keys: Array, images: Array) -> Array:
@@ -82,8 +89,10 @@ class FeaturePass:
         features, logits, critic = np.split(rows, [width, width + classes], axis=1)
         return Pass(features, logits, critic if self._critic else None)
 
-    def head(self, variables: PyTree) -> ood.Head:
-        """The classifier's last layer as arrays, by what it does to a basis."""
+    def head(self, variables: PyTree) -> ood.Head | None:
+        """The classifier's last layer as arrays, by what it does to a basis; None if it is not linear."""
+        if self.decomposed:
+            return None
         apply: Callable[..., Any] = self.model.apply
         width = self._widths(variables)[0]
         bias = apply(variables, jnp.zeros((1, width), jnp.float32), method="head")
@@ -101,10 +110,11 @@ class FeaturePass:
         features, logits = jax.eval_shape(both, variables, jax.ShapeDtypeStruct((1, *self._shape), jnp.float32))
         return features.shape[1], logits.shape[1]
 
-    def network(self, variables: PyTree) -> Callable[[Array], Array]:
-        """From standardised images to logits."""
+    def network(self, variables: PyTree, score: ModuleType) -> Callable[[Array], Array]:
+        """From standardised images to what a score takes the gradient of: logits, or the head's similarities."""
         apply: Callable[..., Any] = self.model.apply
-        return lambda images: apply(variables, images, train=False)
+        method = "similarities" if score is generalized_odin and self.decomposed else "__call__"
+        return lambda images: apply(variables, images, train=False, method=method)
 
     def batches(self, split: Split) -> Iterator[Float[Array, "n h w c"]]:
         """Standardised images of a split, some at a time."""
@@ -121,7 +131,7 @@ class FeaturePass:
             if score.NEEDS == "feature_maps":
                 maps = apply(variables, images, train=False, method="feature_maps")
                 return score.score(state, maps)[:, None]
-            return score.score(state, images, self.network(variables))[:, None]
+            return score.score(state, images, self.network(variables, score))[:, None]
 
         predictor = self._predictor(predict)
         return lambda variables, state, split: predictor.logits((variables, state), split)[:, 0]

@@ -9,6 +9,7 @@ zero.
 from mollax.report.comparison import comparison_rows, comparison_text
 from mollax.report.comparison_html import write_comparison
 from mollax.report.detection import detection_headline, detection_section, detection_table
+from mollax.report.drift_table import drift_headline, drift_section
 from mollax.report.html import report_html, write_report
 from mollax.report.plots import (
     mistake_grid,
@@ -25,6 +26,8 @@ __all__ = [
     "detection_headline",
     "detection_section",
     "detection_table",
+    "drift_headline",
+    "drift_section",
     "headline",
     "markdown_table",
     "mistake_grid",

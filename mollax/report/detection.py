@@ -37,6 +37,7 @@ MEANINGS = {
     "bfact": "energy after strong features are damped smoothly.",
     "rankfeat": "energy after the strongest pattern is taken out of the feature maps.",
     "gradnorm": "how weakly the image would pull the last layer away from even predictions.",
+    "drift": "how little of the distribution of training features, each blurred a little, lies where the image's are.",
     "tv": "what a second head says that learned to tell known images from outliers.",
 }
 _COSTS = {"images": ", with its own passes through the network", "feature_maps": ", with a pass of its own"}

@@ -16,6 +16,7 @@ from typing import Any
 
 from mollax.report import corruptions, plots
 from mollax.report.detection import detection_headline, detection_section
+from mollax.report.drift_table import drift_headline, drift_section
 from mollax.report.invariance import invariance_section
 from mollax.report.page import figure_block, page, write_page
 from mollax.report.table import (
@@ -113,7 +114,7 @@ def report_html(
     evaluations = evaluations_of(results)
     main_name, _ = main_evaluation(results)
     title = str(results.get("name", "run"))
-    sentences = [*headline(results), *detection_headline(results)]
+    sentences = [*headline(results), *detection_headline(results), *drift_headline(results)]
     lead = " ".join(sentences).replace(" %", "\u00a0%").replace(" = ", "\u00a0=\u00a0")
     body = [
         f"<header><h1>{escape(title)}</h1><p class='sub'>{escape(_subtitle(results))}</p></header>",
@@ -126,6 +127,7 @@ def report_html(
         *_corruptions(results.get("corruptions")),
         *invariance_section(results, history, transforms),
         *detection_section(results),
+        *drift_section(results),
         "<h2>Can its confidence be trusted?</h2>",
         _reliability(evaluations, main_name),
     ]
