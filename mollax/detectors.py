@@ -16,7 +16,7 @@ import optax
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
-from mollax import checks, data, evaluators, objectives, ood
+from mollax import checks, data, evaluators, objectives, ood, synthetic
 from mollax.data import Dataset, Split
 from mollax.image import standardize
 from mollax.objectives import Penalty, Seen
@@ -49,6 +49,7 @@ class Detector:
       auxiliary: images of another set, or the wild mixture of WOODS; None where no source needs them.
       notes: on those.
       labelled: the half of the training images that keeps its labels with WOODS; None where all do.
+      gan: what generates outliers, and places for `extra["gan"]`; None without the source "gan".
     """
 
     model: nn.Module
@@ -58,6 +59,7 @@ class Detector:
     auxiliary: Split | None = None
     notes: tuple[str, ...] = ()
     labelled: Split | None = None
+    gan: synthetic.Generating | None = None
 
 
 def create_detector(config: ConfigDict, classifier: nn.Module, dataset: Dataset) -> Detector | None:
@@ -87,14 +89,15 @@ def create_detector(config: ConfigDict, classifier: nn.Module, dataset: Dataset)
         raise ValueError('woods learns from a wild mixture with real outliers: "auxiliary" must be the only source.')
     if settings.hidden and method not in ood.DIVERGENCES:
         raise ValueError(f"ood.hidden is for a critic, which {method} does not have; leave it empty.")
+    gan = synthetic.create_gan(config.ood.gan, classifier, dataset.image_shape) if "gan" in counts else None
     if "auxiliary" not in counts:
-        return Detector(model, create_penalty(config, dataset), counts, extra)
+        return Detector(model, create_penalty(config, dataset), counts, extra, gan=gan)
     foreign = data.load_foreign(**_reading(settings.auxiliary), shape=dataset.image_shape, seed=config.data.split_seed)
     held_out = {"the validation split": dataset.validation, "the test split": dataset.test}
     auxiliary, shared = data.without_shared(foreign.split, held_out)
     notes = (*foreign.notes, *shared)
     if method != "woods":
-        return Detector(model, create_penalty(config, dataset), counts, extra, auxiliary, notes)
+        return Detector(model, create_penalty(config, dataset), counts, extra, auxiliary, notes, gan=gan)
     labelled, wild, said = wild_images(
         dataset, auxiliary, share=settings.options.get("share", WILD_SHARE), seed=config.data.split_seed
     )
@@ -267,6 +270,8 @@ def create_objective(config: ConfigDict, detector: Detector, **common: Any) -> C
         detector.model,
         detector.penalty,
         counts=detector.counts,
+        generate=None if detector.gan is None else detector.gan.draw,
+        generated=config.ood.gan.on,
         constrained=config.ood.method == "woods",
         **chosen,
         **common,
@@ -282,15 +287,17 @@ def measure(
     mean: Float[Array, " c"],
     std: Float[Array, " c"],
 ) -> TrainState:
-    """The first state with what the method takes from data: margins of energies, the classifier's class frequencies.
+    """The first state with what is taken from data: a GAN, margins of energies, the classifier's class frequencies.
 
-    Margins are the mean energies of ID validation images and of outliers under the classifier that training starts
-    from, which should have been trained (`init_from`); `ood.options` may give them. Frequencies are of its predictions
-    for outliers.
+    A GAN learns from training images, or their features; see `synthetic.learn`. Margins are the mean energies of ID
+    validation images and of outliers under the classifier that training starts from, which should have been trained
+    (`init_from`); `ood.options` may give them. Frequencies are of its predictions for outliers.
 
     Raises:
-      ValueError: if the mean energies are in the wrong order, with advice.
+      ValueError: if the mean energies are in the wrong order, with advice; as `synthetic.learn`.
     """
+    if detector.gan is not None:
+        state = synthetic.learn(config, detector.gan, detector.model, dataset, state, mean=mean, std=std)
     if not {"m_in", "woods"} & set(detector.extra):
         return state
     found = _outputs(detector, dataset, state, mean=mean, std=std, grid=config.ood.grid, batch=config.eval.batch_size)
@@ -339,7 +346,7 @@ def _outputs(
     grid: int,
     batch: int,
 ) -> dict[str, Float[np.ndarray, "n k"]]:
-    """Logits of ID validation images and of outliers: auxiliary ones, or block-shuffled validation images."""
+    """Logits of ID validation images and of outliers: auxiliary ones, a GAN's, or block-shuffled validation images."""
 
     def clean(key: Array, image: Array) -> Array:
         return standardize(image, mean, std)
@@ -350,10 +357,16 @@ def _outputs(
     predictor = evaluators.Predictor(detector.model, {"clean": clean, "shuffled": shuffled}, batch_size=batch, seed=0)
     variables = state.evaluated()
     known = data.take_evenly(dataset.validation, MEASURED)
-    if detector.auxiliary is None:
-        return {
-            "id": predictor.logits(variables, known),
-            "ood": predictor.logits(variables, known, stress="shuffled"),
-        }
-    strange = data.take_evenly(detector.auxiliary, MEASURED)
-    return {"id": predictor.logits(variables, known), "ood": predictor.logits(variables, strange)}
+    logits = {"id": predictor.logits(variables, known)}
+    if detector.auxiliary is not None:
+        strange = data.take_evenly(detector.auxiliary, MEASURED)
+        return logits | {"ood": predictor.logits(variables, strange)}
+    if detector.gan is not None:
+        lines = detector.gan.examples(state.extra["gan"], MEASURED // detector.gan.number)
+        made = lines.reshape(-1, *lines.shape[2:])
+        if detector.gan.on == "features":
+            apply: Callable[..., Any] = detector.model.apply
+            return logits | {"ood": np.asarray(apply(variables, made, method="head"))}
+        strange = Split(np.asarray(255 * made).round().astype(np.uint8), np.zeros(len(made), np.int32))
+        return logits | {"ood": predictor.logits(variables, strange)}
+    return logits | {"ood": predictor.logits(variables, known, stress="shuffled")}

@@ -35,12 +35,14 @@ def create_further_evaluators(
     config: ConfigDict, experiment: Experiment, predictor: evaluators.Predictor
 ) -> dict[str, Any]:
     """The evaluators that `config.eval` asks for beside the first, by their block's name in results.json."""
+    sets = read_other_sets(config, experiment.dataset)
     made = {
         "corruptions": create_corruption_evaluator(config, experiment, predictor),
         "invariance": create_transform_evaluator(config, experiment),
         "rotations": create_rotation_evaluator(config, experiment),
         "divergence": create_divergence_evaluator(config, experiment),
-        "ood": create_detection_evaluator(config, experiment),
+        "ood": create_detection_evaluator(config, experiment, sets),
+        "drift": create_drift_evaluator(config, experiment, sets),
     }
     return {name: evaluator for name, evaluator in made.items() if evaluator is not None}
 
@@ -152,24 +154,17 @@ def create_divergence_evaluator(config: ConfigDict, experiment: Experiment) -> e
     )
 
 
-def create_detection_evaluator(config: ConfigDict, experiment: Experiment) -> evaluators.DetectionEvaluator | None:
-    """The detection of other sets that `config.eval.ood` asks for, or None. Sets whose path is empty are left out.
+def create_detection_evaluator(
+    config: ConfigDict, experiment: Experiment, sets: Mapping[str, evaluators.OtherSet]
+) -> evaluators.DetectionEvaluator | None:
+    """The detection of other sets that `config.eval.ood` asks for, or None.
 
     Raises:
-      FileNotFoundError: if the path of a set does not exist.
       ValueError: for scores without sets, sets without scores, or either that make no sense.
     """
     settings = config.eval.ood.to_dict()
     given = settings.pop("sets")
-    if not given and not settings["scores"]:
-        return None
-    sets = {}
-    for name, about in given.items():
-        if "path" in about and not about["path"]:
-            logging.info("The set %s is left out of the detection: eval.ood.sets.%s.path is empty.", name, name)
-            continue
-        sets[name] = _other_set(name, about, config, experiment)
-    if given and not sets:
+    if not sets and (given or not settings["scores"]):
         return None
     return evaluators.DetectionEvaluator(
         experiment.model,
@@ -183,7 +178,41 @@ def create_detection_evaluator(config: ConfigDict, experiment: Experiment) -> ev
     )
 
 
-def _other_set(name: str, about: dict[str, Any], config: ConfigDict, experiment: Experiment) -> evaluators.OtherSet:
+def create_drift_evaluator(
+    config: ConfigDict, experiment: Experiment, sets: Mapping[str, evaluators.OtherSet]
+) -> evaluators.DriftEvaluator | None:
+    """The audit of test images and other sets on features that `config.eval.drift` asks for, or None."""
+    settings = config.eval.drift.to_dict()
+    if not settings["images"]:
+        return None
+    return evaluators.DriftEvaluator(
+        experiment.model,
+        experiment.dataset,
+        {name: other.split for name, other in sets.items()},
+        mean=experiment.mean,
+        std=experiment.std,
+        batch_size=config.eval.batch_size,
+        **settings,
+    )
+
+
+def read_other_sets(config: ConfigDict, dataset: data.Dataset) -> dict[str, evaluators.OtherSet]:
+    """The sets of `config.eval.ood.sets` that have a path or need none, made like the images of `dataset`.
+
+    Raises:
+      FileNotFoundError: if the path of a set does not exist.
+      ValueError: for settings of a set that make no sense.
+    """
+    sets = {}
+    for name, about in config.eval.ood.sets.to_dict().items():
+        if "path" in about and not about["path"]:
+            logging.info("The set %s is left out of the detection: eval.ood.sets.%s.path is empty.", name, name)
+            continue
+        sets[name] = _other_set(name, about, config, dataset)
+    return sets
+
+
+def _other_set(name: str, about: dict[str, Any], config: ConfigDict, dataset: data.Dataset) -> evaluators.OtherSet:
     """A set of `eval.ood.sets`.
 
     Its reader is one of `mollax.data`, "noise", "data" (the run's own, for its other classes), or "corruption" (test
@@ -196,7 +225,7 @@ def _other_set(name: str, about: dict[str, Any], config: ConfigDict, experiment:
         if not severity.isdigit():
             raise ValueError(f'eval.ood.sets.{name}.name must be a corruption and a severity, such as "fog:3".')
         corrupter = evaluators.Corrupter(batch_size=config.eval.batch_size, cache=config.eval.corruption_cache)
-        split = corrupter.split(experiment.dataset.test, corruption, int(severity))
+        split = corrupter.split(dataset.test, corruption, int(severity))
         return evaluators.OtherSet(split, group, (f"test images under {corruption} of severity {severity}",))
     if options.get("reader") == "data":  # other classes of the set that is learned, or the like
         options |= {field: config.data[field] for field in ("reader", "path", "name")}
@@ -204,5 +233,7 @@ def _other_set(name: str, about: dict[str, Any], config: ConfigDict, experiment:
     for option in options:
         checks.one_of(f"field of eval.ood.sets.{name}", option, [field for field in known if field != "shape"])
     options.setdefault("seed", config.data.split_seed)
-    foreign = data.load_foreign(**options, shape=experiment.dataset.image_shape)
+    if options.get("reader") == "noise":
+        options.setdefault("limit", config.eval.ood.images)
+    foreign = data.load_foreign(**options, shape=dataset.image_shape)
     return evaluators.OtherSet(foreign.split, group, foreign.notes)

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 import mollax
-from mollax import evaluators, keys, models, mollify, objectives, preparation, report
+from mollax import evaluators, keys, models, mollify, objectives, preparation, report, synthetic
 from mollax.evaluators import ClassificationEvaluator
 from mollax.experiment import Experiment
 from mollax.image import unstandardize
@@ -58,6 +58,8 @@ def write_outcome(
         results["run"] = before.get("run", results["run"])
         _log_agreement(before, results)
     write_json(path, results)
+    if run.detector is not None and run.detector.gan is not None and run.detector.gan.on == "pixels":
+        synthetic.write_sheet(workdir / "negatives.png", run.detector.gan, state.extra["gan"])
     report.write_report(
         workdir / "report.html",
         config=config.to_dict(),
@@ -73,8 +75,8 @@ def write_outcome(
         console.print(sentence)
     if "ood" in results:
         console.print(report.detection_table(results))
-        for sentence in report.detection_headline(results):
-            console.print(sentence)
+    for sentence in (*report.detection_headline(results), *report.drift_headline(results)):
+        console.print(sentence)
     console.print(f"Report: {workdir / 'report.html'}")
     return results
 

@@ -38,7 +38,7 @@ class FinishedRun:
 
 
 def read_records(workdir: Path) -> tuple[ConfigDict, dict[str, Any]]:
-    """The config and the results of a finished run.
+    """The config and the results of a finished run; fields that its version did not have yet get their defaults.
 
     Raises:
       FileNotFoundError: if it has none.
@@ -46,7 +46,10 @@ def read_records(workdir: Path) -> tuple[ConfigDict, dict[str, Any]]:
     for name in ("config.json", "results.json"):
         if not (workdir / name).is_file():
             raise FileNotFoundError(f"There is no {name} in {workdir}; name the --workdir of a run that has finished.")
-    config = ConfigDict(json.loads((workdir / "config.json").read_text(encoding="utf-8")))
+    found = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+    # Without it, the linear head was the only one.
+    found.get("model", {}).setdefault("head", "linear")
+    config = ConfigDict(found)
     return config, json.loads((workdir / "results.json").read_text(encoding="utf-8"))
 
 

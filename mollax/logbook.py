@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
-
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes JSON in one move, so that a reader never sees half a file. NaN is refused: it is not JSON."""
@@ -45,6 +43,9 @@ class Logbook:
         draft.write_text("".join(json.dumps(row) + "\n" for row in self.history), encoding="utf-8")
         draft.replace(self._path)
         self._file = self._path.open("a", encoding="utf-8")
+        # Imported here, for it imports torch where there is one, which takes seconds of every command's start.
+        from tensorboardX import SummaryWriter
+
         # TensorBoard drops events at and after this step, for the same reason.
         self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step + 1)
 

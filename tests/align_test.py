@@ -15,7 +15,9 @@ from mollax.train import train_and_evaluate
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    train_and_evaluate(tiny.flow_config(train__duration="3 steps", eval__every="3 steps"), folder)
+    with pytest.MonkeyPatch.context() as patch:
+        tiny.without_page(patch)
+        train_and_evaluate(tiny.flow_config(train__duration="3 steps", eval__every="3 steps"), folder)
     return folder
 
 

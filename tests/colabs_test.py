@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
@@ -22,6 +23,8 @@ KEY_OUTPUTS = {
     "mollification_tour": {"figures": 9, "tables": 2},
     "corruptions_tour": {"figures": 7, "tables": 1},
     "flow_tour": {"figures": 7, "tables": 2},
+    "ood_tour": {"figures": 7, "tables": 2},
+    "drift_tour": {"figures": 7, "tables": 3},
 }
 TOUR_STRESSES = ("gaussian_noise:0.2", "gaussian_blur:1", "contrast:0.3", "noise:0.3")
 
@@ -119,6 +122,10 @@ def test_runs_to_the_end(path, tmp_path):
         check_corruptions(tables[0], said)
     if path.stem == "flow_tour":
         check_flow(tables, said)
+    if path.stem == "ood_tour":
+        check_ood(tables, said)
+    if path.stem == "drift_tour":
+        check_drift(tables, said)
 
 
 def check_tour(table: str) -> None:
@@ -174,3 +181,55 @@ def check_flow(tables: list[str], said: str) -> None:
     assert after < 0.75 * before
     before, after = map(float, *re.findall(r"five copies: ([\d.]+) degrees before, ([\d.]+) after", said))
     assert after < 0.75 * before
+
+
+def check_ood(tables: list[str], said: str) -> None:
+    """Features show what logits do not; the critic finds its outliers; thresholds accept what they say."""
+    scores, shares = (
+        [[cell.strip(" `%") for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+        for table in tables
+    )
+    # In pairs of plain and TV-OOD: other digits, sprites, noise, fog; each "FPR95 / AUROC".
+    aurocs = {name: [float(cell.split("/")[1]) if "/" in cell else None for cell in cells] for name, *cells in scores}
+    assert len(aurocs) == 16
+    assert aurocs["vim"][0] > 95
+    assert aurocs["vim"][2] > aurocs["msp"][2] + 10
+    assert min(aurocs[name][4] for name in ("vim", "knn", "drift")) > 98
+    assert aurocs["tv"][5] > 98
+    assert aurocs["tv"][::2] == [None] * 4
+    found, most = map(float, *re.findall(r"J is ([\d.]+) of at most ([\d.]+)", said))
+    assert 0.85 * most < found < most
+    # By hand as by the program.
+    pairs = re.findall(r"AUROC ([\d.]+) \(program ([\d.]+)\)", said)
+    assert len(pairs) == 6
+    assert all(ours == theirs for ours, theirs in pairs)
+    columns = [[float(row[i]) for row in shares] for i in range(len(shares[0]))]
+    assert max(abs(a - b) for a, b in zip(columns[0], columns[1], strict=True)) < 8
+    assert all(column == sorted(column, reverse=True) for column in columns[2:])
+    counts = re.findall(r"(\d+) flagged, (\d+) of them known, (\d+) of 40 unknown missed", said)
+    assert len(counts) == 2
+    for flagged, false, missed in counts:
+        assert int(flagged) == 40 - int(missed) + int(false)
+        assert int(false) < 9
+        assert int(missed) < 15
+
+
+def check_drift(tables: list[str], said: str) -> None:
+    """Every changed set alarms, with its sign; theta finds the deployment's angle; foreign images are on top."""
+    pixels, knob, features = (
+        {name: cells for name, *cells in ([cell.strip(" %") for cell in line.strip("|").split("|")] for line in rows)}
+        for rows in (table.splitlines()[2:] for table in tables)
+    )
+    values = {name: (float(row[1].split()[0]), float(row[3].split()[0])) for name, row in pixels.items()}
+    smallest = {name: min(float(row[2]), float(row[4])) for name, row in pixels.items()}
+    assert smallest.pop("nothing changed") > 0.05
+    assert max(smallest.values()) < 0.025
+    for name, signs in {"turned": (1, 1), "faded": (1, 1), "noisy": (1, -1), "copies of one": (-1, 1)}.items():
+        assert tuple(np.sign(values[name])) == signs, name
+    assert values["zeros only"][0] < 0
+    assert "w = 45 degrees" in said
+    assert float(knob["turned"][1]) > 50 > 10 > float(knob["turned"][3])
+    assert float(knob["sprites"][3]) == 100
+    assert re.search(r"of the 30 most surprising images (29|30) are foreign", said)
+    assert float(features["noisy"][2]) < 0.5 < 1 < float(features["turned"][2])
+    assert "Different beyond chance" in said

@@ -2,8 +2,7 @@
 
 import os
 
-# Set before JAX starts: collective code is tested on four virtual devices of one machine.
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
+# Set before JAX starts, as XLA_FLAGS below.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -22,6 +21,23 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Several virtual CPU devices share few threads: queued collectives of two dispatches can wait for each other.
 jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+# Collective code is tested on four virtual devices of one machine.
+FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
+# Most tests wait for XLA to compile, not for what it compiled: so it makes slower programs several times sooner.
+QUICK_TO_COMPILE = (
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_parallel_codegen_split_count=1",
+    # A flag that a jaxlib does not know ends the process; 0.11 has no other emitters.
+    *(("--xla_cpu_use_fusion_emitters=false",) if jax.__version_info__ < (0, 11) else ()),
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Without the slow tests programs are quick to compile; with them (`-m ''`) they are those that users run."""
+    flags = (FOUR_DEVICES, *QUICK_TO_COMPILE) if config.option.markexpr == "not slow" else (FOUR_DEVICES,)
+    os.environ.setdefault("XLA_FLAGS", " ".join(flags))
 
 
 @pytest.fixture

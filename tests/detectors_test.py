@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from compiling import compile_gans_fast
 
 from mollax import data, detectors, experiment, models, objectives, ood, parallel
 from mollax.checkpoint import read_variables
 from mollax.finished_run import open_run
+from mollax.image import standardize
 from mollax.train import train_and_evaluate
 
 OFF = {"mollify__enabled": False, "model__options": {"hidden": (16,)}, "eval__stress": ()}
@@ -98,6 +100,49 @@ def test_outliers_of_another_set(dataset):
     assert len(made.auxiliary) == 64
     assert detectors.outlier_batch_size(settings, made) == 8
     assert "64 images of uniform noise" in made.notes
+
+
+GAN = {"block_shuffle": 0.0, "augmix": 0.0, "cutmix": 0.0, "auxiliary": 0.0, "gan": 1.0}
+
+
+def with_gan(method, on, sources=GAN, **changes):
+    """A config with a small GAN among its sources."""
+    settings = config(method, ood__sources=sources, **changes)
+    options = {"latent": 3, "hidden": (8,)} if on == "features" else {"latent": 3, "width": 2}
+    with settings.unlocked():
+        settings.ood.gan.update({"on": on, "options": options, "steps": 4, "batch_size": 8, "generators": 2})
+        settings.ood.auxiliary.update(NOISE)
+    return settings
+
+
+@pytest.mark.parametrize("sources", [("auxiliary",), ("gan",), ("auxiliary", "gan")])
+def test_auxiliary_outliers_generated_ones_or_both(dataset, sources):
+    settings = with_gan("tv", "features", {**dict.fromkeys(GAN, 0.0), **dict.fromkeys(sources, 1.0)})
+    made = detectors.create_detector(settings, models.create_model("mlp", classes=10, hidden=(16,)), dataset)
+    assert made.counts == dict.fromkeys(sources, 16 // jax.device_count() // len(sources))
+    assert (made.auxiliary is not None) == ("auxiliary" in sources)
+    assert (made.gan is not None) == ("gan" in sources)
+    assert made.gan is None or made.gan.places.center.shape == (16,)
+
+
+@pytest.mark.parametrize("on", ["features", pytest.param("pixels", marks=pytest.mark.slow)])
+def test_margins_of_what_a_gan_makes(dataset, monkeypatch, on):
+    compile_gans_fast(monkeypatch)
+    settings = with_gan("energy", on, init_from="a run")
+    run = experiment.create(settings, dataset)
+    state = experiment.init_state(settings, run)
+    monkeypatch.setattr(ood, "choose_margins", lambda *energies: ood.Margins(*(np.mean(one) for one in energies)))
+    measure = functools.partial(detectors.measure, settings, run.detector, dataset, mean=run.mean, std=run.std)
+    with jax.numpy_dtype_promotion("standard"):  # for optax
+        found = measure(state)
+    made = run.detector.gan.examples(found.extra["gan"], 1000)
+    made = made.reshape(-1, *made.shape[2:])
+    variables = state.evaluated()
+    if on == "features":
+        logits = run.model.apply(variables, made, method="head")
+    else:
+        logits = run.model.apply(variables, standardize(made, run.mean, run.std), train=False)
+    np.testing.assert_allclose(found.extra["ood"]["m_out"], ood.free_energy(logits).mean(), rtol=2e-2)
 
 
 def woods(dataset, **options):
@@ -248,6 +293,23 @@ def test_the_head_alone_learns_on_a_classifier_of_another_run(trained, tmp_path)
     before, after = (read_variables(where)["params"] for where in (folder, tmp_path))
     tiny.equal(before["classifier"], after["classifier"])
     assert any((a != 0).any() for a in jax.tree.leaves(after["critic"]["outputs"]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("on", ["features", "pixels"])
+def test_a_run_with_a_gan_goes_on_bit_for_bit(trained, tmp_path, monkeypatch, on):
+    mode = "head" if on == "features" else "joint"
+    settings = with_gan("tv", on, {**GAN, "auxiliary": 1.0}, init_from=str(trained[0]), ood__mode=mode)
+    with jax.numpy_dtype_promotion("standard"):  # for optax
+        train_and_evaluate(settings, tmp_path / "whole")
+        tiny.stop_after_step_six(settings, tmp_path / "parts", monkeypatch)
+        # What was learned is in the checkpoint: nothing is learned again.
+        monkeypatch.setattr(ood, "fit_gan", None)
+        train_and_evaluate(settings, tmp_path / "parts")
+    whole, parts = (tiny.last_state(tmp_path / name, settings) for name in ("whole", "parts"))
+    tiny.equal(whole, parts)
+    assert np.isfinite(whole.extra["gan"].center).all()
+    assert (tmp_path / "whole" / "negatives.png").is_file() == (on == "pixels")
 
 
 @pytest.mark.slow

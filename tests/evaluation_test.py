@@ -57,7 +57,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(run, tmp_path, monkeypatch):
     """Both optimizers, the controller and the warm-up are in the checkpoint."""
     folder, config, _ = run
     tiny.stop_after_step_six(config, tmp_path, monkeypatch)
-    train_and_evaluate(config, tmp_path)
+    tiny.train_only(config, tmp_path, monkeypatch)
     whole, parts = (tiny.last_state(where, config) for where in (folder, tmp_path))
     tiny.equal(whole, parts)
     assert int(whole.extra["invariance"]["step"]) == 8

@@ -18,14 +18,15 @@ PACKAGE = ROOT / "mollax"
 METHODS = ("mollify", "augment", "corrupt", "invariance", "ood", "drift", "metrics", "models")
 # From the bottom up: a unit (module or package of mollax) imports from lower layers and from itself.
 LAYERS = (
-    ("checks", "host"),
+    ("checks", "host", "export_loader"),
     ("image", "durations", "keys", "logbook", "optim", "parallel", "progress", "state"),
     (*METHODS, "data", "report"),
     ("objectives", "evaluators"),
+    ("synthetic",),
     ("step", "checkpoint", "recipes", "flow_recipes", "ood_recipes", "augmenters", "detectors", "preparation"),
     ("experiment",),
     ("evaluation", "finished_run"),
-    ("finish",),
+    ("finish", "serving", "auditing"),
     ("train",),
     ("command", "grid"),
     ("main", "figures", "corrupt_set", "sweep", "align", "audit", "predict", "export"),
@@ -40,6 +41,7 @@ CONFIG_UNITS = {
     "augmenters",
     "detectors",
     "preparation",
+    "synthetic",
     "main",
     "train",
     "experiment",

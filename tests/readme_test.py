@@ -62,7 +62,7 @@ def test_commands_name_what_exists(command):
 
 
 def test_settings_in_the_text_exist():
-    named = set(re.findall(r"--config\.([\w.]+)=", README)) - {"optim.lrr"}  # the misspelt example
+    named = set(re.findall(r"--config\.([\w.]+)=", README))
     assert len(named) > 5
     sets = {name for name in named if name.startswith("eval.ood.sets.")}  # every config names its own
     for name in named - sets:

@@ -33,6 +33,7 @@ def test_settings_that_share_a_folder_are_refused(tmp_path):
 
 
 def test_a_sweep_goes_on_where_it_stopped_and_makes_one_table(tmp_path, monkeypatch):
+    tiny.without_page(monkeypatch)
     runs = sweep.plan(tiny.config(**CHANGES), {"FCR + mollified": {}}, [0, 1], tmp_path)
     assert sweep.sweep(runs[:1], tmp_path) == []
     done = (runs[0].folder / "results.json").stat().st_mtime_ns

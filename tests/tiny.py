@@ -100,6 +100,30 @@ def stop_after_step_six(config, workdir, monkeypatch):
             train.train_and_evaluate(config, workdir)
 
 
+def without_page(patch):
+    """Runs end without their report, whose pictures take as long as the training, while `patch` lasts."""
+    patch.setattr("mollax.finish.mollified_samples", lambda config, run: None)
+    patch.setattr("mollax.report.write_report", lambda path, **content: None)
+
+
+class Trained(Exception):
+    """Raised by `train_only` in place of the evaluation."""
+
+
+def train_only(config, workdir, monkeypatch):
+    """Trains, from the last checkpoint if there is one, up to the last step's; what comes after it is left out."""
+    loop = train._loop
+
+    def stop(*args):
+        loop(*args)
+        raise Trained
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "_loop", stop)
+        with pytest.raises(Trained):
+            train.train_and_evaluate(config, workdir)
+
+
 def flow_config(**changes):
     """`config` with a small flow over rotations of digits."""
     settings = {

@@ -42,7 +42,8 @@ def test_a_run_writes_everything(finished):
     assert Checkpointer(workdir / "checkpoints", config=tiny.config().to_dict()).steps == [4, 8]
 
 
-def test_training_reduces_the_loss(finished, tmp_path):
+def test_training_reduces_the_loss(finished, tmp_path, monkeypatch):
+    tiny.without_page(monkeypatch)
     results = train.train_and_evaluate(
         tiny.config(train__duration="60 steps", mollify__enabled=False, log__every="10 steps", eval__every="0 steps"),
         tmp_path,
@@ -52,7 +53,8 @@ def test_training_reduces_the_loss(finished, tmp_path):
     assert results["evaluations"]["clean"]["error"] < finished[1]["evaluations"]["clean"]["error"]
 
 
-def test_evaluation_alone_reproduces_the_results(finished, caplog):
+def test_evaluation_alone_reproduces_the_results(finished, caplog, monkeypatch):
+    tiny.without_page(monkeypatch)
     workdir, results = finished
     with caplog.at_level(logging.INFO):
         again = train.evaluate(tiny.config(), workdir)
@@ -62,6 +64,7 @@ def test_evaluation_alone_reproduces_the_results(finished, caplog):
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(finished, tmp_path, monkeypatch):
+    tiny.without_page(monkeypatch)
     config = tiny.config()
     tiny.stop_after_step_six(config, tmp_path, monkeypatch)
     assert Checkpointer(tmp_path / "checkpoints", config=config.to_dict()).steps == [4, 6]
@@ -71,9 +74,9 @@ def test_a_stopped_run_goes_on_bit_for_bit(finished, tmp_path, monkeypatch):
     assert [row["step"] for row in rows if "train/loss" in row] == [2, 4, 6, 8]
 
 
-def test_several_steps_in_a_dispatch_change_nothing_but_rounding(finished, tmp_path):
+def test_several_steps_in_a_dispatch_change_nothing_but_rounding(finished, tmp_path, monkeypatch):
     config = tiny.config(train__steps_per_dispatch=4, log__every="4 steps")
-    train.train_and_evaluate(config, tmp_path)
+    tiny.train_only(config, tmp_path, monkeypatch)
     tiny.close(tiny.last_state(finished[0], tiny.config()), tiny.last_state(tmp_path, config), 1e-5)
 
 
