@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
@@ -67,4 +68,5 @@ def open_run(workdir: Path) -> FinishedRun:
         augmenter = augmenters.create_augmenter(config)
         model = invariance.TransformedClassifier(model, augmenter, padding=config.invariance.padding)
     mean, std = (jnp.asarray(about[name], jnp.float32) for name in ("mean", "std"))
-    return FinishedRun(config, results, model, read_variables(workdir), mean, std)
+    variables = jax.tree.map(jnp.asarray, read_variables(workdir))
+    return FinishedRun(config, results, model, variables, mean, std)

@@ -5,8 +5,11 @@ import json
 import audit_images
 import numpy as np
 import pytest
+import tfds_toy
+import tiny
 
 from mollax import audit
+from mollax.train import train_and_evaluate
 
 FAST = ("--kernel=gaussian:sigma=.2", "--permutations=99", "--resamples=50", "--top=2", "--no-baselines")
 
@@ -74,6 +77,34 @@ def test_features_of_a_run(folder, tmp_path, tmp_path_factory, capsys):
     assert block["space"]["kind"] == "features"
     assert block["reference"]["held_from"] == "the run's validation split"
     assert f"features of {workdir}" in (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
+
+
+def test_tfds_on_both_sides(tmp_path, rng):
+    """Two splits of one prepared set, the second at half its brightness: closer together than the first."""
+    images = rng.integers(0, 256, (120, 6, 6, 1), dtype=np.uint8)
+    images[100:] //= 2
+    made = [{"image": image, "label": i % 2} for i, image in enumerate(images)]
+    features = {"image": tfds_toy.PIXELS, "label": tfds_toy.LABEL}
+    path = tfds_toy.toy(tmp_path / "sets", {"train": made[:100], "test": made[100:]}, features=features)
+    sides = (f"--reference={path}", "--reader=tfds", "--name=toy_of_others", "--split=train")
+    new = (f"--new={path}", "--new-reader=tfds", "--new-name=toy_of_others", "--new-split=test")
+    assert run(*sides, *new, f"--out={tmp_path / 'out'}", *FAST) == 0
+    block = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert (block["reference"]["bank"], block["reference"]["held_out"], block["new"]["images"]) == (80, 20, 20)
+    assert block["storage"][1]["reference"] == block["storage"][1]["new"] == "array (tfds)"
+    assert block["most_surprising"][0]["nearest"].startswith("train[")
+    assert block["verdict"].startswith("Different beyond chance by the entropy-aware companion")
+
+
+@pytest.mark.slow
+def test_the_augmentation_that_a_flow_learned(folder, tmp_path):
+    """--kernel=run draws from the run's own flow."""
+    train_and_evaluate(tiny.flow_config(train__duration="3 steps", eval__every="3 steps"), tmp_path / "run")
+    arguments = (f"--workdir={tmp_path / 'run'}", f"--new={folder / 'new'}", "--limit=60", f"--out={tmp_path / 'out'}")
+    assert run(*arguments, "--kernel=run:sigma=.2,draws=2", *FAST[1:]) == 0
+    block = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert block["space"]["kind"] == "pixels"
+    assert "learned transforms (flow)), 2 draws an image" in block["kernel"]["text"]
 
 
 def test_usage_is_two(folder, tmp_path, capsys):
