@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from PIL import Image
 from tfds_toy import IMAGE, LABEL, PIXELS, MollaxToy, examples, png, toy
 
 from mollax.data import decode
