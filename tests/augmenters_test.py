@@ -3,6 +3,7 @@
 import math
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -139,3 +140,25 @@ def test_an_augmenter_without_parameters_needs_no_second_part():
     params = {"classifier": {"w": jnp.ones(2)}}
     updates, _ = made.update(params, made.init(params), params)
     assert float(updates["classifier"]["w"][0]) == -0.5
+
+
+@pytest.mark.parametrize("name", ["uniform", "augerino", "instaaug", "gaussian", "flow", "crop_grid", "flow_and_grid"])
+def test_predictions_of_any_number_of_images(name):
+    """No shape depends on how many there are, so that `jax.export` can leave the number open."""
+    crops = {"invariance__kind": "crop", "invariance__pose": "crop_network"} if "grid" in name else {}
+    config = tiny.flow_config(invariance__augmenter=name, invariance__options={}, **crops)
+    side, channels = (64, 3) if crops else (8, 1)
+    learned = augmenters.create_learned(config, NETWORK, lambda name, duration: 0)
+    predict = augmenters.create_predict(config, learned, mean=jnp.zeros(channels), std=jnp.ones(channels))
+    (b,) = jax.export.symbolic_shape("b")
+
+    def arrays(count):
+        shape = (count, side, side, channels)
+        return jax.ShapeDtypeStruct((count, 2), jnp.uint32), jax.ShapeDtypeStruct(shape, jnp.float32)
+
+    def start(raw, images):
+        return learned.model.init(jax.random.key(0), jax.random.wrap_key_data(raw), images, method="start")
+
+    variables = jax.eval_shape(start, *arrays(1))
+    logits = jax.eval_shape(lambda v, raw, x: predict(v, jax.random.wrap_key_data(raw), x), variables, *arrays(b))
+    assert str(logits.shape) == "(b, 10)"

@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import pytest
 
@@ -80,3 +81,16 @@ def test_table_entries_make_modules_directly():
     for name, make in MODELS.items():
         cls = make.func if isinstance(make, functools.partial) else make
         assert isinstance(make(classes=3), cls), name
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_any_number_of_images(name):
+    """No shape depends on how many there are, so that `jax.export` can leave the number open."""
+    side = 32
+    small = {"patch": 8, "width": 32, "depth": 1, "heads": 2, "mlp": 32} if name == "vit" else {}
+    network = create_model(name, classes=10, **small)
+    image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    variables = jax.eval_shape(functools.partial(network.init, train=False), jax.random.key(0), image)
+    any_number = jax.ShapeDtypeStruct(jax.export.symbolic_shape(f"b, {side}, {side}, 3"), jnp.float32)
+    logits = jax.eval_shape(functools.partial(network.apply, train=False), variables, any_number)
+    assert str(logits.shape) == "(b, 10)"

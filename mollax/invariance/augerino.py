@@ -56,7 +56,7 @@ class Augerino(nn.Module):
         params = widths[None, None] * uniform_noise(keys, n, d)
         entropy = jnp.sum(jnp.log(2 * widths))
         penalty = jnp.where(jnp.any(widths >= self.max_width), 0.0, -jnp.linalg.norm(widths))
-        b = len(images)
+        b = images.shape[0]
         return Draws(
             params,
             matrices_of(params, kind=self.kind, entry_range=self.entry_range, limits=limits),

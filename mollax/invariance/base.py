@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import distrax
 import jax
@@ -70,8 +71,8 @@ class Mixture(distrax.Distribution):
         return self._loc.shape[-1:]
 
     @property
-    def batch_shape(self) -> tuple[int, ...]:
-        """That of the parameters."""
+    def batch_shape(self) -> tuple[Any, ...]:
+        """That of the parameters; numbers, or symbols while a program is exported for any number of rows."""
         return self._logits.shape[:-1]
 
     def sample_each(self, keys: Key[Array, "*batch"], *, n: int) -> Float[Array, "n *batch d"]:

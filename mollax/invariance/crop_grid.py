@@ -202,8 +202,8 @@ class CropGrid(nn.Module):
         boxes = crop_boxes(sides=self.sides, sizes=self.sizes)
         k = len(boxes)
         raw = self.pose(images, train=False).astype(jnp.float32)
-        if raw.shape != (len(images), k):
-            raise ValueError(f"CropGrid has {k} crops; its pose gave {raw.shape} for {len(images)} images.")
+        if raw.shape != (images.shape[0], k):
+            raise ValueError(f"CropGrid has {k} crops; its pose gave {raw.shape} for {images.shape[0]} images.")
         counts = np.array(self.sides) ** 2
         offsets = np.repeat(np.array(self.offsets) - np.log(counts), counts)
         log_p = jax.nn.log_softmax(raw + jnp.asarray(offsets, jnp.float32)[None])

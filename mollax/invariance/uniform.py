@@ -47,7 +47,7 @@ class Uniform(nn.Module):
         check_call(keys, images, n)
         d = dimension(self.kind)
         params = self.width * uniform_noise(keys, n, d)
-        entropy = jnp.full(len(images), d * math.log(2 * self.width), jnp.float32)
+        entropy = jnp.full(images.shape[0], d * math.log(2 * self.width), jnp.float32)
         return Draws(
             params,
             matrices_of(params, kind=self.kind, entry_range=self.entry_range, limits=limits),
