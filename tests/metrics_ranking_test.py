@@ -29,6 +29,23 @@ def test_blocks_join(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize("decimals", [0, 1, 9])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_merging_in_blocks_is_a_stable_sort(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, dtype: type[np.floating], decimals: int
+) -> None:
+    pair = [np.sort(rng.normal(loc, 1, n).round(decimals).astype(dtype)) for loc, n in ((0, 29), (0.5, 40))]
+    both = np.concatenate(pair)
+    order = np.argsort(both, kind="stable")
+    steps = np.diff(both[order], prepend=-np.inf) > 0
+    for block in (1, 2, 7, 28, 29, 100):
+        monkeypatch.setattr(ranking, "_BLOCK", block)
+        is_ood, larger = ranking._merge(*pair)
+        np.testing.assert_array_equal(is_ood, order >= 29)
+        np.testing.assert_array_equal(larger, steps)
+        np.testing.assert_array_equal(ranking._others_before(is_ood), np.cumsum(order < 29)[order >= 29])
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 9])
 def test_positions_tell_what_counts_tell(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, decimals: int
 ) -> None:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Real
+from jaxtyping import Bool, Float, Float64, Int, Real
 
 from mollax import checks
 from mollax.metrics.inputs import Host
@@ -38,8 +38,8 @@ class Counts(NamedTuple):
 class Rates(NamedTuple):
     """Positives found and false alarms at each threshold that finds some, after a zero; and all negatives."""
 
-    found: Float64[np.ndarray, "*r m"]
-    alarms: Float64[np.ndarray, "*r m"]
+    found: Real[np.ndarray, "*r m"]
+    alarms: Real[np.ndarray, "*r m"]
     negatives: int
 
 
@@ -50,76 +50,83 @@ class Ranking:
     below, and the few ties are mended; where most are tied, all is counted at the distinct scores.
     """
 
-    def __init__(self, values: Float[np.ndarray, " n"], is_ood: Bool[np.ndarray, " n"]) -> None:
-        """Takes the sorted scores and which of them are OOD, ID first among equals."""
-        self._values, self._is_ood = values, is_ood
-        self._different = values[1:] != values[:-1]
-        self._mostly_tied = np.count_nonzero(self._different) < _DISTINCT_SHARE * len(values)
-        self.ood = int(np.count_nonzero(is_ood))
-        self.id = len(is_ood) - self.ood
+    def __init__(self, id_scores: Float[np.ndarray, " n"], ood_scores: Float[np.ndarray, " m"]) -> None:
+        """Takes both sets, each ascending, of one type."""
+        self._id_scores, self._ood_scores = id_scores, ood_scores
+        self._is_ood, self._after_a_step = _merge(id_scores, ood_scores)
+        self._mostly_tied = np.count_nonzero(self._after_a_step) < _DISTINCT_SHARE * len(self._is_ood)
+        self.id, self.ood = len(id_scores), len(ood_scores)
 
     @functools.cached_property
     def counts(self) -> Counts:
         """Counts at the distinct scores."""
-        last = np.concatenate([self._different, [True]])  # of a run of equal scores
+        last = self._before_a_step  # of a run of equal scores
         ood = np.cumsum(self._is_ood)[last]
         both = np.flatnonzero(last) + 1
-        return Counts(self._values[last], *(np.concatenate([[0.0], counts]) for counts in (both - ood, ood)))
+        values = np.empty(len(last), self._id_scores.dtype)
+        values[~self._is_ood], values[self._is_ood] = self._id_scores, self._ood_scores
+        return Counts(values[last], *(np.concatenate([[0.0], counts]) for counts in (both - ood, ood)))
 
     def auroc(self) -> float:
         """Area under the ROC curve."""
         if self._mostly_tied:
             return float(area_under_roc(self.counts.id, self.counts.ood))
-        accepted = self._id_rates.alarms[1:].sum()
-        below = np.flatnonzero(~self._is_ood).sum() - self.id * (self.id - 1) // 2
         pairs = self.id * self.ood
-        return float((2 * pairs - int(accepted) - int(below)) / (2 * pairs))
+        at_most, below = self._id_rates.alarms.sum(dtype=np.int64), self._ood_before_id.sum(dtype=np.int64)
+        return (2 * pairs - int(at_most) - int(below)) / (2 * pairs)
 
     def rates(self, positive: str) -> Rates:
         """What the thresholds find; raises ValueError on an unknown `positive`."""
         checks.one_of("positive", positive, POSITIVES)
         if self._mostly_tied:
             return rates_of(self.counts.id, self.counts.ood, positive)
-        return self._id_rates if positive == "id" else self._rates_of_positions("ood")
+        return self._id_rates if positive == "id" else self._ood_rates
 
     def id_score(self, rank: int) -> float:
         """The ID score of a rank, 1 the lowest."""
-        return float(self._values[np.flatnonzero(~self._is_ood)[rank - 1]])
+        return float(self._id_scores[rank - 1])
+
+    @functools.cached_property
+    def _ood_before_id(self) -> Int[np.ndarray, " n"]:
+        """How many OOD scores are smaller than each ID score."""
+        return _others_before(~self._is_ood)
 
     @functools.cached_property
     def _id_rates(self) -> Rates:
-        return self._rates_of_positions("id")
+        """The threshold of each ID score in turn, upwards: all that lies at or below it is taken for ID."""
+        found = np.arange(self.id + 1, dtype=self._ood_before_id.dtype)
+        alarms = np.concatenate([[0], self._ood_before_id], dtype=found.dtype)
+        tied = np.flatnonzero(~np.compress(~self._is_ood, self._before_a_step))
+        for counts, scores in ((found, self._id_scores), (alarms, self._ood_scores)):
+            counts[1 + tied] = np.searchsorted(scores, self._id_scores[tied], side="right")
+        return Rates(found, alarms, self.ood)
 
-    def _rates_of_positions(self, positive: str) -> Rates:
-        """The threshold of each positive in turn, from the highest score down when OOD is positive."""
-        if positive == "id":
-            is_positive, different, negatives = ~self._is_ood, self._different, self.ood
-        else:
-            is_positive, different, negatives = self._is_ood[::-1], self._different[::-1], self.id
-        positions = np.flatnonzero(is_positive)
-        both, found = positions + 1, np.arange(len(positions) + 1.0)
-        before, after = np.concatenate([[True], different]), np.concatenate([different, [True]])
-        tied = np.flatnonzero(~after[positions])
-        if len(tied):  # take them to the ends of their runs of equal scores
-            ends = np.flatnonzero(after & ~before) + 1
-            both[tied] = ends[np.searchsorted(ends, both[tied])]
-            found[1 + tied] = np.searchsorted(positions, both[tied])
-        alarms = np.zeros(len(found))
-        np.subtract(both, found[1:], out=alarms[1:])
-        return Rates(found, alarms, negatives)
+    @functools.cached_property
+    def _ood_rates(self) -> Rates:
+        """The threshold of each OOD score in turn, downwards: all that lies at or above it is taken for OOD."""
+        before = _others_before(self._is_ood)
+        found = np.arange(self.ood + 1, dtype=before.dtype)
+        alarms = np.zeros_like(found)
+        np.subtract(self.id, before[::-1], out=alarms[1:])
+        tied = np.flatnonzero(~np.compress(self._is_ood, self._after_a_step))
+        for counts, scores in ((found, self._ood_scores), (alarms, self._id_scores)):
+            counts[self.ood - tied] = len(scores) - np.searchsorted(scores, self._ood_scores[tied])
+        return Rates(found, alarms, self.id)
+
+    @property
+    def _before_a_step(self) -> Bool[np.ndarray, " n"]:
+        """Which scores are smaller than the next."""
+        return np.append(self._after_a_step[1:], True)
 
 
 def rank_scores(id_scores: Real[Host, " n"], ood_scores: Real[Host, " m"]) -> Ranking:
     """Sorts both sets and merges them; raises ValueError on an empty set, NaN or another rank."""
-    pair = [score_array("id_scores", id_scores), score_array("ood_scores", ood_scores)]
+    pair = [_real_scores("id_scores", id_scores), _real_scores("ood_scores", ood_scores)]
     with np.errstate(over="ignore"):
-        narrow = [scores.astype(np.float32) for scores in pair]
-    if all(map(np.array_equal, narrow, pair)):
-        pair = narrow  # the same order, half the bytes to sort
-    runs = np.concatenate(_sorted(pair))
-    # A stable sort recognises the two sorted runs and merely merges them.
-    order = np.argsort(runs, kind="stable")
-    return Ranking(runs[order], order >= len(pair[0]))
+        narrow = [scores.astype(np.float32, copy=False) for scores in pair]
+    exact = all(wide is slim or np.array_equal(wide, slim) for wide, slim in zip(pair, narrow, strict=True))
+    # The same order in float32, half the bytes to sort.
+    return Ranking(*_sorted(narrow if exact else [scores.astype(np.float64) for scores in pair]))
 
 
 def rates_of(id_counts: Float64[np.ndarray, "*r m"], ood_counts: Float64[np.ndarray, "*r m"], positive: str) -> Rates:
@@ -154,7 +161,7 @@ def average_precision(rates: Rates, prevalence: float | None = None) -> Float64[
     total = np.zeros(found.shape[:-1])
     for start in range(1, found.shape[-1], _BLOCK):
         here = slice(start, start + _BLOCK)
-        hits = found[..., here]
+        hits = found[..., here].astype(np.float64)
         both = hits + alarms[..., here] if odds is None else hits + odds * alarms[..., here]
         # Where nothing is found yet, the step is 0 and the precision may be anything but NaN.
         precision = np.divide(hits, np.maximum(both, 1, out=both), out=both)
@@ -176,11 +183,16 @@ def score_array(name: str, scores: Real[Host, " n"]) -> Float64[np.ndarray, " n"
       TypeError: if they are not real numbers.
       ValueError: if there is none, one is NaN, or they have another rank. Infinity is a rank like any other.
     """
+    return _real_scores(name, scores).astype(np.float64)
+
+
+def _real_scores(name: str, scores: Real[Host, " n"]) -> Float[np.ndarray, " n"]:
+    """Scores on the host, checked; float32 as they are, all others in float64."""
     checks.rank(name, scores, 1, "(examples,)")
     array = np.asarray(scores)
     if array.dtype.kind in "bcOSUMm":
         raise TypeError(f"{name} must be real numbers; got dtype {array.dtype}.")
-    values = array.astype(np.float64)
+    values = array if array.dtype == np.float32 else array.astype(np.float64)
     if len(values) == 0:
         raise ValueError(f"{name} must hold at least one score; got none. A detector needs ID and OOD data.")
     bad = np.isnan(values)
@@ -198,3 +210,42 @@ def _sorted(pair: list[np.ndarray]) -> list[np.ndarray]:
         return [np.sort(scores) for scores in pair]
     with ThreadPoolExecutor(2) as threads:
         return list(threads.map(np.sort, pair))
+
+
+def _merge(
+    id_scores: Float[np.ndarray, " n"], ood_scores: Float[np.ndarray, " m"]
+) -> tuple[Bool[np.ndarray, " n+m"], Bool[np.ndarray, " n+m"]]:
+    """Which of all scores in ascending order are OOD, ID first among equals, and which are larger than the one before.
+
+    Runs of ID scores and the OOD scores up to the next run are merged one after the other, in a core's own cache.
+    """
+    is_ood, larger = np.empty((2, len(id_scores) + len(ood_scores)), np.bool_)
+    starts = np.arange(0, len(id_scores), _BLOCK)
+    id_ends = [*starts[1:], len(id_scores)]
+    ood_ends = [*np.searchsorted(ood_scores, id_scores[starts[1:]]), len(ood_scores)]
+    first_id = first_ood = 0
+    last = np.nan  # differs from all
+    for id_end, ood_end in zip(id_ends, ood_ends, strict=True):
+        runs = np.concatenate([id_scores[first_id:id_end], ood_scores[first_ood:ood_end]])
+        # A stable sort recognises the two sorted runs and merely merges them.
+        order = np.argsort(runs, kind="stable")
+        values = runs[order]
+        here = slice(first_id + first_ood, id_end + ood_end)
+        is_ood[here] = order >= id_end - first_id
+        larger[here][0] = values[0] != last
+        np.not_equal(values[1:], values[:-1], out=larger[here][1:])
+        first_id, first_ood, last = id_end, ood_end, values[-1]
+    return is_ood, larger
+
+
+def _others_before(chosen: Bool[np.ndarray, " n"]) -> Int[np.ndarray, " k"]:
+    """How many entries that are not chosen lie before each that is."""
+    # Half the memory to fill, for all but billions of entries.
+    counts = np.empty(np.count_nonzero(chosen), np.int32 if len(chosen) < 2**31 else np.int64)
+    done = 0
+    for start in range(0, len(chosen), _BLOCK):
+        places = np.flatnonzero(chosen[start : start + _BLOCK])
+        end = done + len(places)
+        np.subtract(places, np.arange(done - start, end - start), out=counts[done:end], casting="same_kind")
+        done = end
+    return counts
