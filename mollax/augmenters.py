@@ -186,6 +186,13 @@ def create_learned(config: ConfigDict, classifier: nn.Module, part: Callable[[st
     return Learned(model, extra, adapt, plan)
 
 
+def last_limits(config: ConfigDict) -> tuple[float, float]:
+    """Smallest and largest side of crops at the end of a run."""
+    settings = config.invariance
+    low, high = settings.late_limits if settings.late_from and settings.late_limits else settings.limits
+    return low, high
+
+
 def create_optimizer(
     config: ConfigDict, classifier: optax.GradientTransformation, schedule: Callable[..., optax.Schedule]
 ) -> optax.GradientTransformation:
@@ -234,7 +241,7 @@ def create_predict(
     apply: Callable[..., Any] = learned.model.apply
     if not settings.draws:
         return lambda variables, keys, images: apply(variables, images, train=False)
-    limits = learned.plan.last_limits
+    limits = last_limits(config)
 
     def predict(variables: PyTree, keys: Array, images: Array) -> Array:
         return invariance.predict(

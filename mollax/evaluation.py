@@ -72,7 +72,7 @@ def create_transform_evaluator(config: ConfigDict, experiment: Experiment) -> ev
         std=experiment.std,
         name=config.invariance.augmenter,
         max_entropy=augmenters.max_entropy(learned.model.augmenter),
-        limits=learned.plan.last_limits,
+        limits=augmenters.last_limits(config),
         **config.eval.transforms.to_dict(),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,17 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, UInt8
 from ml_collections import ConfigDict
 
-from mollax import augmenters, detectors, experiment, invariance
+from mollax import augmenters, checks, detectors, experiment, invariance
 from mollax.checkpoint import read_variables
+from mollax.image import standardize
+from mollax.invariance.draws import Draws
 
 PyTree = Any
+Host = np.ndarray | jax.Array
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,29 @@ class FinishedRun:
     variables: PyTree
     mean: Float[Array, " c"]
     std: Float[Array, " c"]
+
+    def draw(self, images: UInt8[Host, "b h w c"], *, n: int, seed: int = 0) -> Draws:
+        """What the run's augmenter draws for images, such as angles or crops; random: by the seed and the place.
+
+        Args:
+          images: 8-bit, of the run's size and channels.
+          n: transforms of each image, at least 1.
+          seed: of the draws.
+
+        Raises:
+          ValueError: if the run has no augmenter, for images of another shape, or n below 1.
+        """
+        if not isinstance(self.model, invariance.TransformedClassifier):
+            raise ValueError("The run has no augmenter, so it draws no transforms; train one with a flow or a rival.")
+        checks.positive_int("n", n)
+        shape = tuple(self.results["data"]["image_shape"])
+        if images.shape[1:] != shape:
+            raise ValueError(f"The run takes images of shape {shape}; got an array of shape {images.shape}.")
+        limits = augmenters.last_limits(self.config)
+        draw = jax.jit(functools.partial(self.model.apply, n=n, limits=limits, method="draw"))
+        standardized = standardize(jnp.asarray(images, jnp.float32) / 255, self.mean, self.std)
+        drawn: Any = draw(self.variables, jax.random.split(jax.random.key(seed), len(images)), standardized)
+        return drawn
 
 
 def read_records(workdir: Path) -> tuple[ConfigDict, dict[str, Any]]:

@@ -19,8 +19,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     draft.replace(path)
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """The complete rows of a metrics file; a line cut off by a kill is left out."""
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The rows of a run's metrics.jsonl, {"step": ..., name: value or None}; a line cut off by a kill is left out."""
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
@@ -36,7 +36,7 @@ class Logbook:
     def __init__(self, workdir: Path, *, start_step: int, primary: bool = True) -> None:
         """Opens the files; rows after `start_step` come from work that is lost and will be done again."""
         self._path, self._primary = workdir / "metrics.jsonl", primary
-        self.history = [row for row in _rows(self._path) if row["step"] <= start_step]
+        self.history = [row for row in read_history(self._path) if row["step"] <= start_step]
         if not primary:
             return
         draft = self._path.with_suffix(".tmp")

@@ -1,5 +1,6 @@
 """A finished run opened again: its model does what its results say."""
 
+import dataclasses
 import json
 
 import jax
@@ -40,3 +41,29 @@ def test_a_folder_without_a_run_is_named(tmp_path):
         with pytest.raises(FileNotFoundError, match=f"There is no {name} in .*has finished"):
             finished_run.open_run(tmp_path)
         (tmp_path / name).write_text('{"data": {}}')
+
+
+@pytest.mark.usefixtures("unhooked")
+def test_draws_are_the_augmenters(tmp_path, monkeypatch):
+    """They depend on seed, place and image alone; crops keep to the limits of the run's end."""
+    tiny.without_page(monkeypatch)
+    changes = {"kind": "crop", "limits": (0.9, 1.0), "late_limits": (0.4, 0.5), "late_from": "1 steps"}
+    config = tiny.flow_config(train__duration="2 steps", **{f"invariance__{name}": x for name, x in changes.items()})
+    train_and_evaluate(config, tmp_path)
+    run = finished_run.open_run(tmp_path)
+    images = experiment.load_data(run.config).test.images[:5]
+    drawn = run.draw(images, n=7)
+    assert drawn.matrices.shape == (5, 7, 2, 3)
+    sides = np.asarray(drawn.matrices)[:, :, [0, 1], [0, 1]]
+    assert 0.4 <= sides.min() <= sides.max() <= 0.5
+    np.testing.assert_allclose(run.draw(images[:2], n=7).params, drawn.params[:2], atol=1e-5)
+    assert not np.allclose(run.draw(images, n=7, seed=1).params, drawn.params)
+    for wrong, options, message in (
+        (images[..., :0], {"n": 1}, r"takes images of shape \(8, 8, 1\); got an array of shape \(5, 8, 8, 0\)"),
+        (images, {"n": 0}, "n must be"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run.draw(wrong, **options)
+    plain = dataclasses.replace(run, model=run.model.classifier)
+    with pytest.raises(ValueError, match="has no augmenter"):
+        plain.draw(images, n=1)

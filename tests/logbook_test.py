@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from mollax.logbook import Logbook, open_log, write_json
+from mollax.logbook import Logbook, open_log, read_history, write_json
 
 
 def rows(folder):
@@ -34,6 +34,8 @@ def test_a_resumed_run_drops_rows_of_lost_work_and_half_lines(tmp_path, caplog):
     resumed.close()
     assert [row["train/loss"] for row in rows(tmp_path)] == [2.0, 4.0, 60.0]
     assert [row["step"] for row in resumed.history] == [2, 4, 6]
+    assert read_history(tmp_path / "metrics.jsonl") == resumed.history
+    assert read_history(tmp_path / "none.jsonl") == []
 
 
 def test_secondary_processes_write_nothing(tmp_path):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from mollax import invariance, mollify, preparation
+from mollax import augmenters, invariance, mollify, preparation
 from mollax.drift.augmented import Draw
 from mollax.finished_run import FinishedRun
 from mollax.image import affine_warp, standardize, unstandardize
@@ -66,5 +66,6 @@ def _moved(run: FinishedRun, key: PRNGKeyArray, image: Float[Array, "h w c"]) ->
     apply: Callable[..., Any] = run.model.apply
     model: Any = run.model
     plain = standardize(image, run.mean, run.std)
-    drawn = apply(run.variables, key[None], plain[None], n=1, method="draw")
+    limits = augmenters.last_limits(run.config)
+    drawn = apply(run.variables, key[None], plain[None], n=1, limits=limits, method="draw")
     return affine_warp(image, drawn.matrices[0, 0], padding=model.padding)

@@ -36,11 +36,6 @@ class Warmup:
     late_limits: Limits = invariance.DEFAULT_LIMITS
     late_from: int | None = None
 
-    @property
-    def last_limits(self) -> Limits:
-        """Limits of crops at the end of a run."""
-        return self.limits if self.late_from is None else self.late_limits
-
     def limits_at(self, step: Integer[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Limits of crops at a step."""
         late = jnp.bool_(False) if self.late_from is None else step >= self.late_from
