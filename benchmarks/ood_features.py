@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from mollax import data, evaluators, experiment, keys
+from mollax import data, detectors, evaluators, experiment, keys
 from mollax.data import Dataset, Split
 from mollax.evaluation import read_other_sets
 from mollax.finished_run import FinishedRun, open_run
@@ -50,14 +50,15 @@ def splits_of(config: ConfigDict, dataset: Dataset) -> dict[str, Split]:
     """Everything that features are taken of, by name."""
     known = {"training": dataset.train, "validation": dataset.validation, "test": dataset.test}
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-    foreign = data.load_foreign(
-        **config.ood.auxiliary.to_dict(), shape=dataset.image_shape, seed=config.data.split_seed
-    )
-    splits["source auxiliary"] = data.without_shared(foreign.split, known)[0]
+    options = detectors.reading_options(config.ood.auxiliary.to_dict(), config)
+    foreign = data.load_foreign(**options, shape=dataset.image_shape)
+    splits["source auxiliary"] = data.without_shared(foreign.split, known, stored=foreign.stored)[0]
     known["outliers that were learned from"] = splits["source auxiliary"]
     for name, other in read_other_sets(config, dataset).items():
-        split = data.take_evenly(other.split, config.eval.ood.images)
-        splits[f"set {name}"] = split if other.group == "shifted" else data.without_shared(split, known)[0]
+        split, stored = (
+            part and data.take_evenly(part, config.eval.ood.images) for part in (other.split, other.stored)
+        )
+        splits[f"set {name}"] = split if other.made_of_test else data.without_shared(split, known, stored=stored)[0]
     train, validation = (evaluators.stack(split, range(len(split))) for split in (dataset.train, dataset.validation))
     for source in MADE:
         made = outliers_of(train, source, seed=config.seed, grid=config.ood.grid)

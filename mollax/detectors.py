@@ -92,9 +92,9 @@ def create_detector(config: ConfigDict, classifier: nn.Module, dataset: Dataset)
     gan = synthetic.create_gan(config.ood.gan, classifier, dataset.image_shape) if "gan" in counts else None
     if "auxiliary" not in counts:
         return Detector(model, create_penalty(config, dataset), counts, extra, gan=gan)
-    foreign = data.load_foreign(**_reading(settings.auxiliary), shape=dataset.image_shape, seed=config.data.split_seed)
+    foreign = data.load_foreign(**_auxiliary_options(config), shape=dataset.image_shape)
     held_out = {"the validation split": dataset.validation, "the test split": dataset.test}
-    auxiliary, shared = data.without_shared(foreign.split, held_out)
+    auxiliary, shared = data.without_shared(foreign.split, held_out, stored=foreign.stored)
     notes = (*foreign.notes, *shared)
     if method != "woods":
         return Detector(model, create_penalty(config, dataset), counts, extra, auxiliary, notes, gan=gan)
@@ -137,11 +137,24 @@ def with_critic(config: ConfigDict, classifier: nn.Module, classes: int) -> nn.M
     return ood.CriticClassifier(classifier=classifier, critic=critic)
 
 
-def _reading(settings: ConfigDict) -> dict[str, Any]:
-    options = settings.to_dict()
+def reading_options(options: Mapping[str, Any], config: ConfigDict) -> dict[str, Any]:
+    """Options of `load_foreign`; a resize, on_bad_image or seed that is missing or "" is that of `config.data`.
+
+    Sets that are brought to a square in different ways are told apart by their aspect ratio alone.
+    """
+    as_data = {
+        "resize": config.data.resize,
+        "on_bad_image": config.data.on_bad_image,
+        "seed": config.data.split_seed,
+    }
+    return as_data | {name: value for name, value in options.items() if name not in as_data or value != ""}
+
+
+def _auxiliary_options(config: ConfigDict) -> dict[str, Any]:
+    options = config.ood.auxiliary.to_dict()
     if not options["reader"]:
         raise ValueError('The source "auxiliary" needs ood.auxiliary.reader and .path: a set of images to learn from.')
-    return options
+    return reading_options(options, config)
 
 
 def _counts(config: ConfigDict) -> dict[str, int]:

@@ -150,6 +150,7 @@ def create_divergence_evaluator(config: ConfigDict, experiment: Experiment) -> e
         mean=experiment.mean,
         std=experiment.std,
         grid=config.ood.grid,
+        clip=config.ood.options.get("clip", ood.REVERSE_KL_CLIP),
         batch_size=config.eval.batch_size,
     )
 
@@ -216,7 +217,8 @@ def _other_set(name: str, about: dict[str, Any], config: ConfigDict, dataset: da
     """A set of `eval.ood.sets`.
 
     Its reader is one of `mollax.data`, "noise", "data" (the run's own, for its other classes), or "corruption" (test
-    images under one such as "fog:3").
+    images under one such as "fog:3"). How images are resized, and what happens to unreadable ones, is as in
+    `config.data` unless the set says otherwise.
     """
     options = dict(about)
     group = options.pop("group", "far")
@@ -226,14 +228,15 @@ def _other_set(name: str, about: dict[str, Any], config: ConfigDict, dataset: da
             raise ValueError(f'eval.ood.sets.{name}.name must be a corruption and a severity, such as "fog:3".')
         corrupter = evaluators.Corrupter(batch_size=config.eval.batch_size, cache=config.eval.corruption_cache)
         split = corrupter.split(dataset.test, corruption, int(severity))
-        return evaluators.OtherSet(split, group, (f"test images under {corruption} of severity {severity}",))
+        notes = (f"test images under {corruption} of severity {severity}",)
+        return evaluators.OtherSet(split, group, notes, made_of_test=True)
     if options.get("reader") == "data":  # other classes of the set that is learned, or the like
         options |= {field: config.data[field] for field in ("reader", "path", "name")}
     known = list(inspect.signature(data.load_foreign).parameters)
     for option in options:
         checks.one_of(f"field of eval.ood.sets.{name}", option, [field for field in known if field != "shape"])
-    options.setdefault("seed", config.data.split_seed)
+    options = detectors.reading_options(options, config)
     if options.get("reader") == "noise":
         options.setdefault("limit", config.eval.ood.images)
     foreign = data.load_foreign(**options, shape=dataset.image_shape)
-    return evaluators.OtherSet(foreign.split, group, foreign.notes)
+    return evaluators.OtherSet(foreign.split, group, foreign.notes, foreign.stored)

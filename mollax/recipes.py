@@ -138,7 +138,7 @@ def base() -> ConfigDict:
                     "classes": (),
                     "excluded": (),  # classes that the labelled images have too
                     "limit": 0,
-                    "resize": "stretch",
+                    "resize": "",  # "stretch" or "crop"; "" as data.resize
                     "jpeg_quality": 0,  # above 0, through JPEG as the labelled images were
                 },
                 "gan": {  # learns before the first step

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mollax.data import LazyImages, Split, load_foreign, without_shared
+from mollax.data import LazyImages, Split, load_foreign, take_evenly, without_shared
 from mollax.data.codec import recode_jpeg
 
 
@@ -101,6 +101,28 @@ def test_images_that_another_split_has_are_left_out(rng):
     kept, notes = without_shared(split, {"train": lazy})
     assert len(kept) == 6
     assert notes == ("not compared with train, which is decoded on demand",)
+
+
+def test_images_that_were_the_same_before_the_codec_are_left_out(tmp_path, rng):
+    """Noise, of which JPEG leaves nothing as it was, and flat images, which it leaves alone."""
+    images = np.concatenate(
+        [rng.integers(0, 256, (6, 8, 8, 3), np.uint8), np.full((2, 8, 8, 3), [[[[80]]], [[[160]]]], np.uint8)]
+    )
+    np.savez(tmp_path / "a.npz", test_images=images, test_labels=np.arange(8), train_images=images[:1] // 2,
+             train_labels=np.zeros(1, np.int64))  # fmt: skip
+    known = {"training": Split(images[[1, 3, 7]], np.zeros(3, np.int32))}
+    known["test"] = Split(images[[3, 4]], np.zeros(2, np.int32))
+    made = load(tmp_path / "a.npz", jpeg_quality=75)
+    np.testing.assert_array_equal(made.stored.images, images)
+    assert load(tmp_path / "a.npz").stored is None
+    lazy = [Split(LazyImages(part.images.__getitem__, images.shape), part.labels) for part in (made.split, made.stored)]
+    for split, stored in ((made.split, made.stored), lazy):
+        kept, notes = without_shared(split, known, stored=stored)
+        np.testing.assert_array_equal(kept.labels, [0, 2, 5, 6])
+        assert notes == ("3 images that are also in training left out", "1 images that are also in test left out")
+    # Those that are the same after it alone count too: a set that was stored by this codec.
+    kept, _ = without_shared(made.split, {"training": take_evenly(made.split, 2)}, stored=made.stored)
+    np.testing.assert_array_equal(kept.labels, np.arange(1, 7))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Detection of known and unknown sets by many scores: numbers against the metrics themselves, notes, thresholds."""
 
+import json
 import logging
 
 import jax
@@ -10,7 +11,9 @@ import tiny
 
 from mollax import data, metrics, models, ood
 from mollax.data import Split
+from mollax.data.codec import recode_jpeg
 from mollax.evaluators import DetectionEvaluator, FeaturePass, OtherSet, parse_score
+from mollax.evaluators.detection import _histogram
 from mollax.ood.scores import knn, tv
 
 SCORES = ("msp", "energy", "knn:k=3", "odin:epsilon=0.0", "odin", "mahalanobis:shrinkage=0.1", "rankfeat")
@@ -132,6 +135,97 @@ def test_a_score_that_cannot_be_fitted_does_not_cost_the_others(dataset, caplog)
     assert "500" in block["left_out"]["knn:k=500"]
     assert "knn:k=500 is left out" in caplog.text
     assert "intervals" not in block["table"]["msp"]["noise"]
+
+
+@pytest.mark.parametrize("which", ["set noise", "validation", "test"])
+def test_a_score_that_is_nan_on_one_image_does_not_cost_the_others(dataset, monkeypatch, which):
+    """Every split is asked before the score counts, and its state is not kept."""
+    block, made = run_with_changed_energy(dataset, monkeypatch, lambda scores: scores[which].put(7, np.nan))
+    assert list(block["table"]) == list(made.states) == ["msp"]
+    assert "1 of " in block["left_out"]["energy"]
+    assert f"scores of {which} are NaN, the first is of image 7" in block["left_out"]["energy"]
+
+
+def test_a_score_without_a_finite_threshold_is_left_out(dataset, monkeypatch):
+    block, _ = run_with_changed_energy(dataset, monkeypatch, lambda scores: scores["validation"].fill(np.inf))
+    assert "threshold on validation images would be inf" in block["left_out"]["energy"]
+
+
+def test_infinite_scores_can_be_written_down(dataset, monkeypatch):
+    def change(scores):
+        scores["test"][:8] = np.inf
+        scores["set noise"][:10] = -np.inf
+
+    block, _ = run_with_changed_energy(dataset, monkeypatch, change)
+    assert block["left_out"] == {}
+    json.dumps(block, allow_nan=False)
+    shares = block["scores"][1]["histogram"]["shares"]
+    assert shares["test"][-1] >= 0.1
+    assert shares["noise"][0] >= 0.25
+
+
+def run_with_changed_energy(dataset, monkeypatch, change):
+    """What a run says if `change` is applied to the energies of all splits; and the evaluator."""
+    model, variables = network(critic=False)
+    made = evaluator(dataset, model, scores=("msp", "energy"), resamples=0)
+    score_all = made._score_all
+
+    def changed(name, *rest):
+        scored, seconds = score_all(name, *rest)
+        scored = {which: np.array(values) for which, values in scored.items()}
+        if name == "energy":
+            change(scored)
+        return scored, seconds
+
+    monkeypatch.setattr(made, "_score_all", changed)
+    return made.run(variables), made
+
+
+def test_histograms_put_infinities_into_the_end_bins(rng):
+    known, strange = rng.normal(size=1000), rng.normal(size=200)
+    plain = _histogram({"test": known, "set a": strange}, ("a",))
+    counts = np.histogram(np.clip(known, plain["edges"][0], plain["edges"][-1]), plain["edges"])[0]
+    np.testing.assert_allclose(plain["shares"]["test"], counts / 1000, atol=1e-5)
+    infinite = np.concatenate([strange, [np.inf] * 250, [-np.inf] * 50])
+    made = _histogram({"test": known, "set a": infinite}, ("a",))
+    assert made["edges"] == plain["edges"]
+    np.testing.assert_allclose(made["shares"]["a"][1:-1], 0.4 * np.array(plain["shares"]["a"][1:-1]), atol=1e-5)
+    np.testing.assert_allclose(made["shares"]["a"][-1], 0.5 + 0.4 * plain["shares"]["a"][-1], atol=1e-5)
+    np.testing.assert_allclose(made["shares"]["a"][0], 0.1 + 0.4 * plain["shares"]["a"][0], atol=1e-5)
+
+
+def test_a_histogram_of_infinities_alone():
+    values = {"test": np.full(3, -np.inf, np.float32), "set a": np.float32([np.inf, np.inf, -np.inf, np.inf])}
+    made = _histogram(values, ("a",))
+    assert np.isfinite(made["edges"]).all()
+    assert (made["shares"]["test"][0], made["shares"]["a"][0], made["shares"]["a"][-1]) == (1, 0.25, 0.75)
+
+
+def test_known_classes_under_other_conditions_are_compared_unless_they_were_made_of_test_images(dataset):
+    images = np.concatenate([np.asarray(dataset.train.images[:5]), 255 - np.asarray(dataset.test.images[:20])])
+    folder = OtherSet(Split(images, np.zeros(25, np.int32)), "shifted")
+    made = OtherSet(dataset.test, "shifted", made_of_test=True)
+    about = evaluator(dataset, network(critic=False)[0], sets={"folder": folder, "made": made})
+    assert {name: len(split) for name, split in about._sets.items()} == {"folder": 20, "made": 80}
+    assert about._notes == {"folder": ("5 images that are also in training left out",), "made": ()}
+
+
+def test_images_are_also_compared_as_they_were_before_a_codec(dataset):
+    images = np.concatenate([255 - np.asarray(dataset.test.images[:20]), np.asarray(dataset.train.images[:20])])
+    stored = Split(images, np.arange(40, dtype=np.int32))
+    recoded = Split(recode_jpeg(images, 50), stored.labels)
+    assert not {image.tobytes() for image in recoded.images} & {image.tobytes() for image in dataset.train.images}
+    sets = {"jpeg": OtherSet(recoded, "near", stored=stored)}
+    made = evaluator(dataset, network(critic=False)[0], sets=sets, images=10)
+    expected = data.take_evenly(recoded, 10).images[:5]
+    np.testing.assert_array_equal(made._sets["jpeg"].images, expected)
+    assert made._notes["jpeg"] == ("5 images that are also in training left out",)
+
+
+def test_a_set_of_known_images_alone_is_refused(dataset):
+    own = OtherSet(data.take_evenly(dataset.train, 9), "near")
+    with pytest.raises(ValueError, match=r"left of eval\.ood\.sets\.own: 9 images that are also in training left out"):
+        evaluator(dataset, network(critic=False)[0], sets={"own": own})
 
 
 @pytest.mark.parametrize(

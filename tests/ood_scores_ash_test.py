@@ -96,6 +96,26 @@ def test_features_of_zeros_stay_zero(variant, rng):
     np.testing.assert_array_equal(values, 0)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_energies_beyond_floats_keep_their_order(sign):
+    """512 nearly equal features, of which 5 stay, are scaled by up to e^102: more than float32 holds."""
+    larger = np.linspace(0, 3, 60) ** 2
+    features = np.ones((60, 512))
+    features[:, :5] += larger[:, None]
+    kernel = np.where(np.arange(2), 0.5, 1.0) * np.full((512, 2), sign)
+    logits, labels = jnp.zeros((60, 2)), jnp.zeros(60, jnp.int32)
+    fitted = ash.fit(jnp.float32(features), logits, labels, Head(kernel, np.float32([1, -1])), percentile=99.0)
+    ours = np.asarray(fast(ash.score)(fitted, jnp.float32(features), logits), np.float64)
+    assert (np.diff(ours) * sign > 0).all()
+    kept = 5 * (1 + larger)
+    sizes = (507 + kept) / kept + np.log(kept * (1.0 if sign == 1 else 0.5))
+    limit = 0.9 * np.log(float(np.finfo(np.float32).max))
+    beyond = np.exp(limit) * (1 + sizes - limit)
+    np.testing.assert_allclose(ours, -sign * np.where(sizes > limit, beyond, np.exp(sizes)), rtol=1e-4)
+    assert 10 < (sizes > limit).sum() < 50
+    assert not np.isnan(ash.shape(fitted, jnp.float32(features))).any()
+
+
 def test_negative_features_as_told(rng):
     data = cast(examples(rng, count=5, width=4, classes=2), np.float32)
     data = data._replace(features=data.features - 1)

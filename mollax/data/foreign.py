@@ -28,10 +28,17 @@ GENERATED = 2000  # images of noise where no limit is given
 
 @dataclass(frozen=True)
 class Foreign:
-    """Images of another set, and a note on everything that was done to them. Labels are that set's own."""
+    """Images of another set, and a note on everything that was done to them. Labels are that set's own.
+
+    Attributes:
+      split: the images.
+      notes: what was done to them.
+      stored: the same before they went through JPEG once more; None where they did not.
+    """
 
     split: Split
     notes: tuple[str, ...]
+    stored: Split | None = None
 
 
 def load_foreign(
@@ -96,28 +103,39 @@ def load_foreign(
         if limit and limit < len(chosen):
             notes.append(f"{limit} of {len(chosen)} images kept (limit)")
             chosen = take_evenly(chosen, limit)
-    if jpeg_quality:
-        chosen = replace(chosen, images=recode_jpeg(chosen.images, jpeg_quality))
-        notes.append(f"through JPEG of quality {jpeg_quality}")
-    return Foreign(chosen, tuple(notes))
+    if not jpeg_quality:
+        return Foreign(chosen, tuple(notes))
+    recoded = replace(chosen, images=recode_jpeg(chosen.images, jpeg_quality))
+    return Foreign(recoded, (*notes, f"through JPEG of quality {jpeg_quality}"), stored=chosen)
 
 
-def without_shared(split: Split, others: dict[str, Split]) -> tuple[Split, tuple[str, ...]]:
+def without_shared(
+    split: Split, others: dict[str, Split], *, stored: Split | None = None
+) -> tuple[Split, tuple[str, ...]]:
     """The images of a split that none of the others has, pixel for pixel, and a note for each that shared some.
 
     The split is decoded for it; others whose images are decoded on demand are not compared, which a note says: that
     would decode all of a large training set.
+
+    Args:
+      split: the images.
+      others: by the names that notes give them.
+      stored: the same images before a codec changed their pixels, if one did: equal in either form counts as shared.
     """
-    notes = []
+    notes: list[str] = []
+    left = np.arange(len(split))
+    forms: list[list[bytes]] = []
     for name, other in others.items():
         if isinstance(other.images, LazyImages):
             notes.append(f"not compared with {name}, which is decoded on demand")
             continue
-        shared = shared_positions(content_hashes(split.images), content_hashes(other.images))
+        forms = forms or [content_hashes(form.images) for form in (split, stored) if form is not None]
+        known = content_hashes(other.images)
+        shared = np.intersect1d(left, np.concatenate([shared_positions(form, known) for form in forms]))
         if len(shared):
             notes.append(f"{len(shared)} images that are also in {name} left out")
-            split = take(split, np.setdiff1d(np.arange(len(split)), shared))
-    return split, tuple(notes)
+            left = np.setdiff1d(left, shared)
+    return split if len(left) == len(split) else take(split, left), tuple(notes)
 
 
 def _read(reader: str, path: str | Path | None, options: ReadOptions, given: dict[str, str]) -> RawData:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,11 +32,21 @@ SCORES = {**ood.scores.SCORES, "drift": drift_score}
 
 @dataclass(frozen=True)
 class OtherSet:
-    """A set to detect: its images, how far it is ("near", "far", "shifted" for ID images changed), and notes."""
+    """A set to detect.
+
+    Attributes:
+      split: its images.
+      group: how far it is: "near", "far", or "shifted" for known classes under other conditions.
+      notes: what was done to the images.
+      stored: the images before a codec, as of `mollax.data.Foreign`; None without one.
+      made_of_test: whether they were computed from the test images, which are then not looked for among them.
+    """
 
     split: Split
     group: str
     notes: tuple[str, ...] = ()
+    stored: Split | None = None
+    made_of_test: bool = False
 
 
 def parse_score(text: str) -> tuple[str, dict[str, Any]]:
@@ -69,7 +80,8 @@ class DetectionEvaluator:
     Args:
       model: see `FeaturePass`.
       dataset: the set in distribution.
-      sets: by name; images that ID splits or the outliers of training hold too are left out.
+      sets: by name; images that ID splits or the outliers of training hold too are left out, but of sets that are
+        made of test images.
       scores: as `parse_score` reads them; the first is what others are compared with.
       mean, std: per channel, of the training split.
       outliers: images of another set that the network learned from; None for none.
@@ -79,7 +91,8 @@ class DetectionEvaluator:
       batch_size: images at a time.
 
     Raises:
-      ValueError: for no scores or sets, an unknown group or score, or a score that the model cannot give.
+      ValueError: for no scores or sets, an unknown group or score, a score that the model cannot give, or a set of
+        which nothing is left.
     """
 
     def __init__(
@@ -113,11 +126,8 @@ class DetectionEvaluator:
         known |= {"outliers that were learned from": outliers} if outliers is not None else {}
         self._sets, self._notes = {}, {}
         for name, other in sets.items():
-            split = data.take_evenly(other.split, images)
-            shared: tuple[str, ...] = ()
-            if other.group != "shifted":  # that is made of test images
-                split, shared = data.without_shared(split, known)
-            self._sets[name], self._notes[name] = split, (*other.notes, *shared)
+            self._sets[name], shared = _chosen_images(name, other, images, known)
+            self._notes[name] = (*other.notes, *shared)
         self._groups = {name: other.group for name, other in sets.items()}
         shape = dataset.image_shape
         self._pass = FeaturePass(model, image_shape=shape, mean=mean, std=std, batch_size=batch_size)
@@ -141,32 +151,44 @@ class DetectionEvaluator:
         rows: list[dict[str, Any]] = []
         values: dict[str, dict[str, np.ndarray]] = {}
         left_out: dict[str, str] = {}
-        for number, (text, (name, options)) in enumerate(self._scores.items()):
+        for number, text in enumerate(self._scores):
             try:
-                state, chosen = self._fit(name, options, passes["train"], head, variables)
-            except ValueError as error:  # such as a singular covariance: the other scores are not lost for it
+                row, state, scored = self._measure(text, passes, splits, head, variables)
+            # Such as a singular covariance, or NaN for one image: the other scores are not lost for it.
+            except ValueError as error:
                 logging.warning("The score %s is left out: %s", text, error)
                 left_out[text] = str(error)
                 continue
-            self.states[text] = state
-            scored, seconds = self._score_all(name, state, passes, splits, variables)
-            values[text] = scored
-            threshold = metrics.accept_threshold(scored["validation"], share=TPR)
-            rows.append(
-                {
-                    "name": text,
-                    "needs": SCORES[name].NEEDS,
-                    "chosen": chosen,
-                    "threshold": threshold,
-                    "accepted": float((scored["test"] <= threshold).mean()),
-                    "microseconds": 1e6 * seconds / len(self._test),
-                }
-            )
+            self.states[text], values[text] = state, scored
+            rows.append(row)
             if progress is not None:
                 progress("detection: scores", number + 1, len(self._scores))
         if not rows:
-            raise ValueError(f"No score could be fitted: {left_out}.")
+            raise ValueError(f"No score is left: {left_out}.")
         return {**self._block(rows, values), "left_out": left_out}
+
+    def _measure(
+        self,
+        text: str,
+        passes: Mapping[str, Pass],
+        splits: Mapping[str, Split],
+        head: ood.Head | None,
+        variables: PyTree,
+    ) -> tuple[dict[str, Any], Any, dict[str, np.ndarray]]:
+        """A score's row, state and values of every split; ValueError if it cannot be fitted, or gives no order."""
+        name, options = self._scores[text]
+        state, chosen = self._fit(name, options, passes["train"], head, variables)
+        scored, seconds = self._score_all(name, state, passes, splits, variables)
+        threshold = _threshold(scored)
+        row = {
+            "name": text,
+            "needs": SCORES[name].NEEDS,
+            "chosen": chosen,
+            "threshold": threshold,
+            "accepted": float((scored["test"] <= threshold).mean()),
+            "microseconds": 1e6 * seconds / len(self._test),
+        }
+        return row, state, scored
 
     def _fit(
         self, name: str, options: Mapping[str, Any], train: Pass, head: ood.Head | None, variables: PyTree
@@ -217,6 +239,8 @@ class DetectionEvaluator:
             for name in self._sets:
                 strange = values[text][f"set {name}"]
                 cell: dict[str, Any] = dict(metrics.detection_summary(known, strange, tpr=TPR))
+                if not math.isfinite(cell["accept_threshold"]):  # of test images; JSON has no infinity
+                    cell["accept_threshold"] = None
                 cell["flagged"] = float((strange > row["threshold"]).mean())
                 if self._resamples:
                     found = metrics.detection_intervals(known, strange, tpr=TPR, resamples=self._resamples)
@@ -258,6 +282,30 @@ def _require_model(text: str, needs: str, name: str, model: nn.Module) -> None:
         logging.info("generalized_odin on a head that is not decomposed takes the largest logit for h.")
 
 
+def _chosen_images(name: str, other: OtherSet, count: int, known: dict[str, Split]) -> tuple[Split, tuple[str, ...]]:
+    """`count` images of a set, evenly spread, without those that `known` splits hold too, and notes on these."""
+    split = data.take_evenly(other.split, count)
+    if other.made_of_test:
+        return split, ()
+    stored = None if other.stored is None else data.take_evenly(other.stored, count)
+    split, shared = data.without_shared(split, known, stored=stored)
+    if len(split) == 0:
+        raise ValueError(f"Nothing is left of eval.ood.sets.{name}: {'; '.join(shared)}. Give other images.")
+    return split, shared
+
+
+def _threshold(scored: Mapping[str, np.ndarray]) -> float:
+    """Below or at which `TPR` of the validation images are; ValueError for NaN in any split or no finite threshold."""
+    for which, scores in scored.items():
+        bad = np.flatnonzero(np.isnan(scores))
+        if bad.size:
+            raise ValueError(f"{bad.size} of {len(scores)} scores of {which} are NaN, the first is of image {bad[0]}.")
+    threshold = metrics.accept_threshold(scored["validation"], share=TPR)
+    if not math.isfinite(threshold):
+        raise ValueError(f"Its threshold on validation images would be {threshold}: too many of its scores are.")
+    return threshold
+
+
 def _curve(known: np.ndarray, strange: np.ndarray) -> dict[str, list[float]]:
     """ROC and precision-recall points with ID positive, five digits each."""
     curve = metrics.detection_curve(known, strange, points=CURVE_POINTS)
@@ -265,9 +313,14 @@ def _curve(known: np.ndarray, strange: np.ndarray) -> dict[str, list[float]]:
 
 
 def _histogram(values: Mapping[str, np.ndarray], sets: Sequence[str]) -> dict[str, Any]:
-    """Shares of images in equal bins between the 0.5 and 99.5 % points of all; what lies outside is at the ends."""
+    """Shares of images in equal bins between the 0.5 and 99.5 % points of all; what lies outside is at the ends.
+
+    The points are those of finite scores; without any, bins go from 0 to 1.
+    """
     groups = {"test": values["test"], **{name: values[f"set {name}"] for name in sets}}
-    low, high = np.percentile(np.concatenate(list(groups.values())).astype(np.float64), [0.5, 99.5])
+    together = np.concatenate(list(groups.values())).astype(np.float64)
+    finite = together[np.isfinite(together)]
+    low, high = np.percentile(finite, [0.5, 99.5]) if finite.size else (0.0, 1.0)
     edges = np.linspace(low, high if high > low else low + 1.0, HISTOGRAM_BINS + 1)
     shares = {}
     for name, scores in groups.items():

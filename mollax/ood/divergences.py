@@ -34,7 +34,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.special
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float, Float64, Integer
 
 from mollax import checks
 from mollax.ood.total_variation import Host, bounded_critic, joint_and_product, label_probabilities, product_samples
@@ -169,30 +169,43 @@ def update_average(
 
 
 def divergence_maximum(
-    name: str, class_freq: Float[Host, " k"], id_share: float, *, clip: float | None = None
+    name: str,
+    class_freq: Float[Host, " k"],
+    id_share: float,
+    *,
+    seen_freq: Float[Host, " k"] | None = None,
+    clip: float | None = None,
 ) -> float:
     """The largest objective where labels are a function of x: dP/dQ is 1/P(y) at an image's own label, else 0.
 
-    With P = P(Y) over the K + 1 labels, on the host in float64: tv 1 - sum P^2; dv and nwj the entropy H(Y); pearson
-    K for K classes that occur; hellinger 2 - 2 sum P^1.5; jensen_shannon, twice the Jensen-Shannon divergence,
-    sum P log(2 / (1 + P)) + P^2 log(2 P / (1 + P)) + (1 - sum P^2) log 2; gan that - log 4; bc half of gan; bc_id_ood
-    0.
+    P = P(Y) over the K + 1 labels is that of training, w that of the images that the objective is a mean over: m times
+    their class shares, and 1 - m. The best critic is the same for all w; only what it reaches depends on them. On the
+    host in float64: tv 1 - sum w P; dv and nwj - sum w log P, the entropy H(Y) for w = P; pearson sum w / P - 1, K for
+    w = P and K classes that occur; hellinger 2 - 2 sum w P^.5; jensen_shannon, twice the Jensen-Shannon divergence,
+    sum w log(2 / (1 + P)) + w P log(2 P / (1 + P)) + (1 - sum w P) log 2; gan that - log 4; bc half of gan; bc_id_ood
+    0. Where classes are seen that training did not have, dv, nwj and pearson are infinite.
 
     Args:
       name: one of `NAMES`.
       class_freq: beta.
       id_share: m.
-      clip: "reverse_kl" alone, which is infinite without: (clip + 1) (1 - sum P^2) + sum P^2 log P.
+      seen_freq: class shares of the ID images in the objective; None for beta, those of the training set.
+      clip: "reverse_kl" alone, which is infinite without: (clip + 1) (1 - sum w P) + sum w P log P.
 
     Raises:
       TypeError: for a number that is none.
-      ValueError: for an unknown name, shares out of range, or reverse KL without a clip: it has no maximum.
+      ValueError: for an unknown name, shares out of range or of another number of classes, or reverse KL without a
+        clip: it has no maximum.
     """
     checks.one_of("name", name, NAMES)
-    label_probabilities(class_freq, id_share)  # for its checks
-    p = np.append(id_share * np.asarray(class_freq).astype(np.float64), 1 - id_share)
-    same, other = np.sum(p**2), 1 - np.sum(p**2)
-    twice_jsd = np.sum(scipy.special.xlogy(p, 2 / (1 + p)) + scipy.special.xlogy(p**2, 2 * p / (1 + p))) + other * _LOG2
+    seen_freq = class_freq if seen_freq is None else seen_freq
+    checks.same_length(("class_freq", "seen_freq"), (class_freq, seen_freq))
+    p, w = _host_probabilities(class_freq, id_share), _host_probabilities(seen_freq, id_share)
+    same = np.sum(w * p)
+    other = 1 - same
+    twice_jsd = (
+        np.sum(scipy.special.xlogy(w, 2 / (1 + p)) + scipy.special.xlogy(w * p, 2 * p / (1 + p))) + other * _LOG2
+    )
     if name == "reverse_kl":
         _check_options(name, None, clip)
         if clip is None:
@@ -200,21 +213,30 @@ def divergence_maximum(
                 "reverse_kl is unbounded for labels that are a function of x: the product has mass where the joint has "
                 f"none. Give the clip of the objective, {REVERSE_KL_CLIP:g} by default, for its maximum under it."
             )
-        return float((clip + 1) * other + np.sum(scipy.special.xlogy(p**2, p)))
-    entropy = np.sum(scipy.special.entr(p))
+        return float((clip + 1) * other + np.sum(scipy.special.xlogy(w * p, p)))
+    cross_entropy = -np.sum(scipy.special.xlogy(w, p))
+    occurs = w > 0
+    with np.errstate(divide="ignore"):
+        ratio = np.sum(w[occurs] / p[occurs])
     return float(
         {
             "tv": 1 - same,
-            "dv": entropy,
-            "nwj": entropy,
-            "pearson": np.count_nonzero(p) - 1,
-            "hellinger": 2 - 2 * np.sum(p**1.5),
+            "dv": cross_entropy,
+            "nwj": cross_entropy,
+            "pearson": ratio - 1,
+            "hellinger": 2 - 2 * np.sum(w * np.sqrt(p)),
             "jensen_shannon": twice_jsd,
             "gan": twice_jsd - 2 * _LOG2,
             "bc": twice_jsd / 2 - _LOG2,
             "bc_id_ood": 0.0,
         }[name]
     )
+
+
+def _host_probabilities(class_freq: Float[Host, " k"], id_share: float) -> Float64[np.ndarray, " k+1"]:
+    """P(Y) as `label_probabilities` has it, checked, in float64."""
+    label_probabilities(class_freq, id_share)  # for its checks
+    return np.append(id_share * np.asarray(class_freq).astype(np.float64), 1 - id_share)
 
 
 def _check_options(name: str, average: Float[Array, ""] | None, clip: float | None) -> None:

@@ -5,6 +5,7 @@ On pooled features, as the authors run it; sums and ranks are within an example.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -13,9 +14,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from mollax import checks
-from mollax.ood.head import Head
+from mollax.ood.head import Head, apply_head
 from mollax.ood.scores.inputs import Host, check_fit, dtype_of
-from mollax.ood.scores.shaping import require_head, shaped_energy
+from mollax.ood.scores.shaping import require_head
 
 NEEDS = "features"
 VARIANTS = ("s", "b", "p")
@@ -95,26 +96,46 @@ def top(values: Float[Array, "n d"], keep: Int[Array, ""]) -> Bool[Array, "n d"]
     return above | (equal & (jnp.cumsum(equal, axis=1, dtype=jnp.int32) <= room))
 
 
-def shape(state: State, features: Float[Array, "n d"]) -> Float[Array, "n d"]:
-    """The features after pruning and rescaling (algorithms 1 to 3 of the paper).
-
-    A row whose kept features sum to 0 is scaled by e. "s" is as large as exp(d / keep): in float32 it overflows where
-    nearly equal features meet a percentile above 98.
-    """
+def prune(state: State, features: Float[Array, "n d"]) -> tuple[Float[Array, "n d"], Float[Array, "n 1"]]:
+    """The features after pruning, and the logarithm of what each row is to be multiplied by: up to d / keep for "s"."""
     values = jnp.maximum(features, state.floor.astype(features.dtype))
     mask = top(values, state.keep)
     kept = jnp.where(mask, values, 0.0)
     before, after = values.sum(axis=1, keepdims=True), kept.sum(axis=1, keepdims=True)
     ratio = jnp.where(after == 0, 1.0, before / jnp.where(after == 0, 1.0, after))
     mean = before / state.keep.astype(features.dtype)
+    none = jnp.zeros_like(ratio)
     branches = (
-        lambda: kept * jnp.exp(ratio),
-        lambda: jnp.where(mask, mean, 0.0),
-        lambda: kept,
+        lambda: (kept, ratio),
+        lambda: (jnp.where(mask, mean, 0.0), none),
+        lambda: (kept, none),
     )
     return jax.lax.switch(state.variant, branches)
 
 
+def shape(state: State, features: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """The features after pruning and rescaling (algorithms 1 to 3 of the paper).
+
+    A row whose kept features sum to 0 is scaled by e. "s" is as large as exp(d / keep): in float32 it overflows where
+    nearly equal features meet a percentile above 98. `score` does not.
+    """
+    values, scale = prune(state, features)
+    return jnp.where(values == 0, 0.0, values * jnp.exp(scale))  # 0 times infinity is 0
+
+
 def score(state: State, features: Float[Array, "n d"], logits: Float[Array, "n k"]) -> Float[Array, " n"]:
-    """Energy of the head on the reshaped features, high for OOD; the logits of the network itself are not used."""
-    return shaped_energy(state.head, shape(state, features))
+    """Energy of the head on the reshaped features, high for OOD; the logits of the network itself are not used.
+
+    Beyond e^l, with l nine tenths of the logarithm of the largest float (80 for float32), an energy e is given as
+    +-e^l (1 + log |e| - l): the order of all energies is kept, and no other value is changed.
+    """
+    values, scale = prune(state, features)
+    limit = 0.9 * math.log(jnp.finfo(values.dtype).max)
+    raw = apply_head(state.head._replace(bias=jnp.zeros_like(state.head.bias)), values)
+    # The head is linear, so that the scale can wait; below, an infinity is not met by one of the other sign.
+    scaled = jnp.where(scale > limit, jnp.sign(raw) * jnp.exp(scale + jnp.log(jnp.abs(raw))), raw * jnp.exp(scale))
+    energy = -jax.nn.logsumexp(scaled + state.head.bias.astype(values.dtype)[None], axis=-1)
+    largest = raw.max(axis=-1)
+    size = scale[:, 0] + jnp.log(jnp.abs(largest))  # of the energy, whose bias and other logits are lost beside it
+    beyond = -jnp.sign(largest) * math.exp(limit) * (1 + size - limit)
+    return jnp.where(size > limit, beyond, energy)

@@ -5,8 +5,8 @@ multiplies features into logits, so that the gradient with respect to its kernel
 
     |d KL / d kernel|_1 = |features|_1 sum_j |p_j - 1/K| / T
 
-(eq 9 of the paper). It is high for ID. The authors' script sums the cross-entropy over classes instead of averaging it:
-K times this, the same ranks.
+(eq 9 of the paper). That is so of a linear layer alone: other heads are refused. It is high for ID. The authors' script
+sums the cross-entropy over classes instead of averaging it: K times this, the same ranks.
 """
 
 from __future__ import annotations
@@ -42,18 +42,25 @@ def fit(
     *,
     temperature: float = 1.0,
 ) -> State:
-    """The temperature; nothing is learned from training data, and the head may be None.
+    """The temperature; nothing is learned from training data, and of the head only that it is linear is used.
 
     Raises:
-      ValueError: for a temperature that is not positive, or arrays that do not belong together.
+      ValueError: for no head, a temperature that is not positive, or arrays that do not belong together.
     """
     check_fit(features, logits, labels, head)
+    if head is None:
+        raise ValueError("GradNorm is the gradient of a linear last layer: give its Head(kernel, bias), not None.")
     checks.in_range("temperature", temperature, 0, open_low=True)
     return State(jnp.asarray(temperature, dtype_of(features)))
 
 
 def score(state: State, features: Float[Array, "n d"], logits: Float[Array, "n k"]) -> Float[Array, " n"]:
-    """Minus the L1 norm of the gradient, high for OOD."""
+    """Minus the L1 norm of the gradient, high for OOD.
+
+    Raises:
+      ValueError: for features and logits of different lengths.
+    """
+    checks.same_length(("features", "logits"), (features, logits))
     temperature = state.temperature.astype(logits.dtype)
     away = jnp.abs(jax.nn.softmax(logits / temperature, axis=-1) - 1 / logits.shape[-1]).sum(axis=-1)
     return -jnp.abs(features).sum(axis=-1) * away / temperature

@@ -18,8 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mollax import checks
 from mollax.ood.head import Head
-from mollax.ood.scores.inputs import Host, check_fit, dtype_of
-from mollax.ood.scores.moments import pieces
+from mollax.ood.scores.inputs import Host, check_fit, dtype_of, pieces
 
 NEEDS = "features"
 EPS = 1e-10

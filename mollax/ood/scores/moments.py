@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from mollax.ood.scores.inputs import Host
-
-ROWS = 8192
+from mollax.ood.scores.inputs import Host, pieces
 
 
 class ClassMoments(NamedTuple):
@@ -27,16 +24,8 @@ class ClassMoments(NamedTuple):
     within: Float64[np.ndarray, "d d"]
 
 
-def pieces(features: Float[Host, "n d"], *, rows: int = ROWS) -> Iterator[tuple[slice, Float64[np.ndarray, "m d"]]]:
-    """(where, features[where] in float64) for at most `rows` rows at a time."""
-    host = np.asanyarray(features)  # keeps a memmap one
-    for start in range(0, len(host), rows):
-        where = slice(start, min(start + rows, len(host)))
-        yield where, np.asarray(host[where], np.float64)
-
-
 def class_moments(
-    features: Float[Host, "n d"], labels: Int[Host, " n"], classes: int, *, rows: int = ROWS
+    features: Float[Host, "n d"], labels: Int[Host, " n"], classes: int, *, rows: int | None = None
 ) -> ClassMoments:
     """Class means and the tied covariance about them, in two passes.
 
@@ -66,7 +55,7 @@ def class_moments(
 
 
 def second_moment(
-    features: Float[Host, "n d"], origin: Float64[np.ndarray, " d"], *, rows: int = ROWS
+    features: Float[Host, "n d"], origin: Float64[np.ndarray, " d"], *, rows: int | None = None
 ) -> Float64[np.ndarray, "d d"]:
     """Mean of (x - origin)(x - origin)^T over examples; about an origin that is not the mean, it is no covariance."""
     total = np.zeros((features.shape[1],) * 2)

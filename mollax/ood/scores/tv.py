@@ -18,12 +18,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from mollax import checks
 from mollax.ood.head import Head
-from mollax.ood.scores.inputs import Host
+from mollax.ood.scores.inputs import Host, check_finite
 
 NEEDS = "critic"
 VARIANTS = ("prediction", "extra", "difference")
@@ -63,9 +62,7 @@ def fit(
     checks.same_length(("critic", "logits", "labels"), (critic, logits, labels))
     _check_widths(critic, logits)
     for name, array in (("critic", critic), ("logits", logits)):
-        bad = np.flatnonzero(~np.isfinite(np.asarray(array)).all(axis=1))
-        if bad.size:
-            raise ValueError(f"{name} of {bad.size} examples are not finite, the first is number {bad[0]}.")
+        check_finite(name, array)
     return State(jnp.asarray(VARIANTS.index(variant), jnp.int32))
 
 

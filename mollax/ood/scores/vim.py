@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, Float64, Int
 
 from mollax import checks
 from mollax.ood.head import Head
-from mollax.ood.scores.inputs import Host, check_fit, dtype_of
-from mollax.ood.scores.moments import pieces, second_moment
+from mollax.ood.scores.inputs import Host, check_fit, dtype_of, pieces
+from mollax.ood.scores.moments import second_moment
 
 NEEDS = "features"
 
