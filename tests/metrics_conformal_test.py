@@ -66,6 +66,21 @@ def test_flags_worked_by_hand() -> None:
     assert metrics.false_discovery_flags(p, level=0.1, procedure="benjamini_yekutieli").sum() == 0
 
 
+def test_storey_never_flags_what_its_share_of_id_is_made_of() -> None:
+    # One of twenty above 1/2: pi = .2, and at level .3 the line ends at 1.5, above every p-value.
+    p = np.append(np.full(19, 0.01), 0.97)
+    flags = metrics.false_discovery_flags(p, level=0.3, procedure="storey")
+    np.testing.assert_array_equal(flags, p <= 0.5)
+    # The threshold of the theorem by its words: the largest t <= 1/2 with pi m t / #{p <= t} <= level.
+    rng = np.random.default_rng(5)
+    for _ in range(200):
+        p = np.round(rng.beta(0.3, 1, rng.integers(1, 25)), 2)
+        share, level = min(1, 2 * (1 + (p > 0.5).sum()) / len(p)), 0.4
+        good = [t for t in p if t <= 0.5 and share * len(p) * t / (p <= t).sum() <= level + 1e-12]
+        flags = metrics.false_discovery_flags(p, level=level, procedure="storey")
+        np.testing.assert_array_equal(flags, p <= max(good, default=-1))
+
+
 def test_fractions_on_the_line_are_flagged() -> None:
     for n in range(10, 400):
         for level in (0.05, 0.1, 0.3):

@@ -99,6 +99,23 @@ def test_every_real_type_is_upcast() -> None:
         np.testing.assert_array_equal(scores, [3, 1])
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_integers_that_would_tie_are_refused(dtype: type[np.integer]) -> None:
+    limits = np.iinfo(dtype)
+    values = [0, 2**32, 2**53, 2**53 + 1, 2**53 + 2, 2**60, 2**60 + 1, limits.max - 1023, limits.max - 512, limits.max]
+    if limits.min < 0:
+        values += [-1, -(2**32) - 1, -(2**53) - 1, -(2**53) - 2, limits.min, limits.min + 1]
+    for value in values:
+        scores = np.array([7, value], dtype)
+        if int(float(value)) == value:
+            assert ranking.score_array("scores", scores)[1] == value
+            continue
+        with pytest.raises(ValueError, match=rf"ood_scores must be integers that float64 holds.*first, {value}, at ex"):
+            ranking.rank_scores(scores[:1], scores)
+    for narrow in (np.int32, np.uint32):
+        assert ranking.score_array("scores", np.array([np.iinfo(narrow).max], narrow))[0] == np.iinfo(narrow).max
+
+
 @pytest.mark.usefixtures("unhooked")
 @pytest.mark.parametrize(
     "scores, kind, message",

@@ -170,11 +170,15 @@ def test_tv_is_the_tv_objective(rng):
     np.testing.assert_allclose(found, expected, atol=1e-7)
 
 
+@pytest.mark.parametrize("freq", [FREQ, np.array([0.1, 0.7, 0.2])])
 @pytest.mark.parametrize("name", NAMES)
-def test_maximum_for_labels_that_are_a_function_of_x(name):
-    p = np.append(M * FREQ, 1 - M)
+def test_maximum_for_labels_that_are_a_function_of_x(name, freq):
+    """Of images with the class shares of training, and with others."""
+    p = np.append(M * freq, 1 - M)
     clip = REVERSE_KL_CLIP if name == "reverse_kl" else None
-    maximum = divergence_maximum(name, FREQ, M, clip=clip)
+    maximum = divergence_maximum(name, freq, M, seen_freq=FREQ, clip=clip)
+    if freq is FREQ:
+        assert maximum == divergence_maximum(name, freq, M, clip=clip)
 
     def separable(count_ood, off):
         """The best critic; `off` is its log ratio where an image does not have the label."""
@@ -187,7 +191,7 @@ def test_maximum_for_labels_that_are_a_function_of_x(name):
         free_id, free_ood = separable(3, off=-60.0)
         if name == "bc_id_ood":  # every image is sure of its side
             free_id, free_ood = np.full((10, 4), -60.0), np.full((3, 4), 60.0)
-        arguments = jnp.asarray(LABELS), jnp.asarray(free_ood), FREQ, M
+        arguments = jnp.asarray(LABELS), jnp.asarray(free_ood), freq, M
         objective = fast(lambda v: divergence_objective(name, v, *arguments))
         found = objective(jnp.asarray(free_id))
         np.testing.assert_allclose(found, maximum, rtol=1e-9, atol=1e-12)
@@ -207,7 +211,11 @@ def test_maxima_in_closed_form():
         assert divergence_maximum("tv", uniform, 0.5) == tv_maximum(uniform, 0.5)
         hellinger = 2 - 2 * 0.5**1.5 * (1 + classes**-0.5)
         assert divergence_maximum("hellinger", uniform, 0.5) == pytest.approx(hellinger)
-    assert divergence_maximum("pearson", np.array([0.5, 0.5, 0.0]), 0.5) == 2  # a class that never occurs
+    rare = np.array([0.5, 0.5, 0.0])
+    assert divergence_maximum("pearson", rare, 0.5) == 2  # a class that never occurs
+    for name in NAMES[:-1]:  # or that occurs though training did not have it
+        found = divergence_maximum(name, rare, 0.5, seen_freq=rare[::-1], clip=10.0)
+        assert np.isinf(found) == (name in ("dv", "nwj", "pearson"))
     # One class, m = 1/2: log ratios are log 2 or -inf.
     one = np.ones(1)
     twice = np.log(4 / 3) + np.log(2 / 3) / 2 + np.log(2) / 2
@@ -345,3 +353,5 @@ def test_bad_input(unhooked):
         divergence_maximum("reverse_kl", FREQ, M)
     with pytest.raises(ValueError, match="id_share must be in"):
         divergence_maximum("dv", FREQ, 1.5)
+    with pytest.raises(ValueError, match="class_freq has 3, seen_freq has 2"):
+        divergence_maximum("dv", FREQ, M, seen_freq=np.array([0.5, 0.5]))

@@ -8,6 +8,7 @@ from compiling import fast
 from ood_parity import cast, check_module, examples
 from scipy.special import log_softmax, softmax
 
+from mollax.ood.head import Head
 from mollax.ood.scores import gradnorm
 
 
@@ -72,13 +73,13 @@ def test_by_hand():
     """Probabilities 3/4 and 1/4 are 1/4 away each: |(2, -1)|_1 x 1/2. Uniform logits have no gradient."""
     features = jnp.float32([[2, -1], [2, -1]])
     logits = jnp.log(jnp.float32([[3, 1], [1, 1]]))
-    state = gradnorm.fit(features, logits, jnp.int32([0, 1]), None)
+    state = gradnorm.fit(features, logits, jnp.int32([0, 1]), Head(jnp.eye(2), jnp.zeros(2)))
     np.testing.assert_allclose(gradnorm.score(state, features, logits), [-1.5, 0], atol=1e-6)
 
 
 def test_logits_far_apart_stay_finite():
     features, logits = jnp.ones((1, 2), jnp.float32), jnp.float32([[1e4, -1e4, 0]])
-    state = gradnorm.fit(features, logits, jnp.int32([0]), None)
+    state = gradnorm.fit(features, logits, jnp.int32([0]), Head(jnp.ones((2, 3)), jnp.zeros(3)))
     np.testing.assert_allclose(gradnorm.score(state, features, logits), [-2 * (2 / 3 + 2 / 3)], rtol=1e-6)
 
 
@@ -88,3 +89,11 @@ def test_bad_input(rng, unhooked):
         gradnorm.fit(*data, temperature=0.0)
     with pytest.raises(ValueError, match=r"labels must be in 0 \.\. 4"):
         gradnorm.fit(*data._replace(labels=data.labels + 1))
+    with pytest.raises(ValueError, match=r"GradNorm is the gradient of a linear last layer: give its Head"):
+        gradnorm.fit(*data._replace(head=None))
+
+
+def test_features_and_logits_of_different_lengths(rng, unhooked):
+    data = cast(examples(rng), np.float32)
+    with pytest.raises(ValueError, match="features has 5, logits has 1"):
+        gradnorm.score(gradnorm.fit(*data), data.features[:5], data.logits[:1])

@@ -5,7 +5,8 @@ import pytest
 from ood_distances import features
 from sklearn.covariance import EmpiricalCovariance
 
-from mollax.ood.scores.moments import class_moments, pieces, second_moment
+from mollax.ood.scores.inputs import pieces
+from mollax.ood.scores.moments import class_moments, second_moment
 
 
 @pytest.mark.parametrize("rows", [7, 300, 1000])

@@ -30,6 +30,7 @@ class DivergenceEvaluator:
       id_share: m.
       mean, std: per channel, of the training split.
       grid: blocks a side.
+      clip: of "reverse_kl" in training; None for none, and then no maximum.
       batch_size: images at a time.
 
     Raises:
@@ -47,10 +48,11 @@ class DivergenceEvaluator:
         mean: Float[Array, " c"],
         std: Float[Array, " c"],
         grid: int = 4,
+        clip: float | None = ood.REVERSE_KL_CLIP,
         batch_size: int = 500,
     ) -> None:
         self._name = checks.one_of("ood.method", name, ood.DIVERGENCES)
-        self._test, self._shares, self._id_share = dataset.test, class_freq, id_share
+        self._test, self._shares, self._id_share, self._clip = dataset.test, class_freq, id_share, clip
         apply: Callable[..., Any] = model.apply
 
         def clean(key: Array, image: Array) -> Array:
@@ -67,7 +69,11 @@ class DivergenceEvaluator:
         self._predictor = Predictor(judge, stresses, batch_size=batch_size, seed=0)
 
     def run(self, variables: PyTree, *, progress: Progress | None = None) -> dict[str, Any]:
-        """The block "divergence" of results.json: the value on the test split and, where it is bounded, the maximum."""
+        """The block "divergence" of results.json: the value on the test split and, where it is bounded, the maximum.
+
+        The product has the label shares of training, as in the objective that the critic learned by, whatever those of
+        the test split are; the maximum is that of the same mean over test images, so that no critic exceeds it.
+        """
         outputs = {}
         for number, stress in enumerate(("clean", "shuffled")):
             outputs[stress] = self._predictor.logits(variables, self._test, stress=stress)
@@ -77,14 +83,24 @@ class DivergenceEvaluator:
         labels = jnp.asarray(self._test.labels, jnp.int32)
         pair = jnp.asarray(outputs["clean"]), jnp.asarray(outputs["shuffled"])
         objective = jax.jit(
-            lambda known, strange: ood.divergence_objective(self._name, known, labels, strange, shares, self._id_share)
+            lambda known, strange: ood.divergence_objective(
+                self._name, known, labels, strange, shares, self._id_share, clip=self._clip
+            )
         )
-        options = {"clip": ood.REVERSE_KL_CLIP} if self._name == "reverse_kl" else {}
-        most = ood.divergence_maximum(self._name, self._shares, self._id_share, **options)
         return {
             "name": self._name,
             "outliers": "block_shuffle",
             "images": len(self._test),
             "test": float(objective(*pair)),
-            "maximum": most,
+            "maximum": self._maximum(),
         }
+
+    def _maximum(self) -> float | None:
+        """The largest value on the test split; None where there is none."""
+        if self._name == "reverse_kl" and self._clip is None:
+            return None
+        counts = np.bincount(np.asarray(self._test.labels), minlength=len(self._shares))
+        most = ood.divergence_maximum(
+            self._name, self._shares, self._id_share, seen_freq=counts / counts.sum(), clip=self._clip
+        )
+        return most if np.isfinite(most) else None

@@ -14,6 +14,8 @@ from mollax.metrics.inputs import Host
 from mollax.metrics.ranking import score_array
 
 PROCEDURES = ("benjamini_hochberg", "benjamini_yekutieli", "storey")
+_LAMBDA = 0.5
+"""P-values above it tell Storey's procedure how many images are ID."""
 
 
 def conformal_p_values(validation_scores: Real[Host, " n"], scores: Real[Host, " m"]) -> Float64[np.ndarray, " m"]:
@@ -48,7 +50,8 @@ def false_discovery_flags(
                              and for those of `conformal_p_values`.
       "benjamini_yekutieli"  c = level / (1 + 1/2 + ... + 1/m). Under any dependence.
       "storey"               c = level / pi, pi = min(1, 2 (1 + #{p > 1/2}) / m) estimates the share of ID in the
-                             batch (Storey et al. 2004 with lambda = 1/2): more power where much is OOD.
+                             batch, and p_(k) <= 1/2 too: p-values that pi is made of are never flagged (Storey, Taylor
+                             & Siegmund 2004, Theorem 3 with lambda = 1/2): more power where much is OOD.
 
     Raises:
       ValueError: on no p-values, one outside [0, 1], another rank, `level` outside (0, 1), an unknown `procedure`.
@@ -61,14 +64,16 @@ def false_discovery_flags(
             f"p_values must be in [0, 1]; they span [{values.min():g}, {values.max():g}]. "
             "Turn scores into p-values with conformal_p_values."
         )
-    m = len(values)
+    m, highest = len(values), 1.0
     if procedure == "benjamini_yekutieli":
         level /= (1 / np.arange(1, m + 1)).sum()
     elif procedure == "storey":
-        level /= min(1.0, 2 * (1 + (values > 0.5).sum()) / m)
+        level /= min(1.0, 2 * (1 + (values > _LAMBDA).sum()) / m)
+        highest = _LAMBDA
     ordered = np.sort(values)
     # Conformal p-values are fractions and often meet the line exactly: rounding must not decide.
-    below = np.flatnonzero(ordered <= level * np.arange(1, m + 1) / m * (1 + 1e-12))
+    line = np.minimum(level * np.arange(1, m + 1) / m * (1 + 1e-12), highest)
+    below = np.flatnonzero(ordered <= line)
     if len(below) == 0:
         return np.zeros(m, bool)
     return values <= ordered[below[-1]]

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int, Real
+from jaxtyping import Bool, Float, Float64, Int, Integer, Real
 
 from mollax import checks
 from mollax.metrics.inputs import Host
@@ -181,7 +181,8 @@ def score_array(name: str, scores: Real[Host, " n"]) -> Float64[np.ndarray, " n"
 
     Raises:
       TypeError: if they are not real numbers.
-      ValueError: if there is none, one is NaN, or they have another rank. Infinity is a rank like any other.
+      ValueError: if there is none, one is NaN or an integer that float64 does not hold, or they have another rank.
+        Infinity is a rank like any other.
     """
     return _real_scores(name, scores).astype(np.float64)
 
@@ -193,6 +194,8 @@ def _real_scores(name: str, scores: Real[Host, " n"]) -> Float[np.ndarray, " n"]
     if array.dtype.kind in "bcOSUMm":
         raise TypeError(f"{name} must be real numbers; got dtype {array.dtype}.")
     values = array if array.dtype == np.float32 else array.astype(np.float64)
+    if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+        _check_exact(name, array, values)
     if len(values) == 0:
         raise ValueError(f"{name} must hold at least one score; got none. A detector needs ID and OOD data.")
     bad = np.isnan(values)
@@ -202,6 +205,20 @@ def _real_scores(name: str, scores: Real[Host, " n"]) -> Float[np.ndarray, " n"]
             "Look for a diverged model or inf - inf in the score."
         )
     return values
+
+
+def _check_exact(name: str, integers: Integer[np.ndarray, " n"], values: Float64[np.ndarray, " n"]) -> None:
+    """Raises ValueError where float64 rounded 64-bit integers: scores that differ would tie."""
+    # Exact in float64: both halves of 32 bits, and what the rounded value has beside the upper one.
+    low = values - (integers >> 32).astype(np.float64) * 2.0**32
+    rounded = low != (integers & 0xFFFFFFFF).astype(np.float64)
+    if rounded.any():
+        first = int(rounded.argmax())
+        raise ValueError(
+            f"{name} must be integers that float64 holds, as all up to 2^53 are; {int(rounded.sum())} of "
+            f"{len(values)} are not, the first, {integers[first]}, at example {first}. Scores that differ would tie: "
+            "give ranks instead, or subtract the same integer from all first."
+        )
 
 
 def _sorted(pair: list[np.ndarray]) -> list[np.ndarray]:
