@@ -6,8 +6,13 @@
 Pixel space: a bank of training images, 2,000 others as held-out, 2,000 more, changed in a known way, as new ones, and a
 Gaussian kernel whose scale leave-one-out chooses on the bank alone. Beside the changes: images of the test set (other
 writers), and random re-splits of training images, whose p-values must be uniform. Then how stronger augmentation of
-the bank (random rotations) widens what counts as in distribution. With `--features RUN...`, whose features
-`benchmarks/ood_features.py` keeps, the contribution as an OOD score on CIFAR-10's features, beside KNN.
+the bank (random rotations) widens what counts as in distribution, and which augmentation of the bank explains held-out
+and new images how well. With `--features RUN...`, whose features `benchmarks/ood_features.py` keeps, the contribution
+as an OOD score on CIFAR-10's features, beside KNN.
+
+    python benchmarks/drift_table.py --only=transforms --path=FOLDER --out=docs/results/mnist_drift.json
+
+measures the table of augmentations alone and leaves everything else in the file as it is.
 """
 
 from __future__ import annotations
@@ -19,14 +24,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import common
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.stats
-from jaxtyping import Array, Float32
+from drift_transforms import DRAWS, Images, flat, transforms, turns
+from jaxtyping import Array
 from matplotlib.figure import Figure
 
 from mollax import corrupt, data, drift, evaluators, metrics
@@ -37,7 +43,7 @@ from mollax.ood.scores import knn
 
 ANGLES = (10, 20, 30, 45, 60, 90)
 STRENGTHS = (0, 15, 30, 60, 90, 180)
-Images = Float32[np.ndarray, "n h w c"]
+TRANSFORMS_BANK, TRANSFORMS_SIDE = 10_000, 1000
 
 
 def changed(images: Images, function: Callable[[Array, Array], Array], *, seed: int = 1) -> Images:
@@ -69,11 +75,6 @@ def new_sets(fresh: Images, labels: np.ndarray, train: Images, test: Images, gra
     sets["copies of bank images"] = train[: len(fresh)]
     sets["CIFAR-10 in gray"] = gray
     return sets
-
-
-def flat(images: Images) -> Float32[np.ndarray, "n d"]:
-    """Points."""
-    return images.reshape(len(images), -1)
 
 
 def row(bank: np.ndarray, held: np.ndarray, new: np.ndarray, kernel: drift.Gaussian) -> dict[str, Any]:
@@ -131,17 +132,9 @@ def resplits(
 def widening(bank: Images, held: Images, fresh: Images, sigma: float) -> dict[str, Any]:
     """Share of turned images beyond 95 % of held-out ones, by the largest turn that augments the bank."""
     shape = bank.shape[1:]
-
-    def draw(strength: float) -> Callable[[Array, Array], Array]:
-        def turn(key: Array, points: Array) -> Array:
-            angle = math.radians(strength) * jax.random.uniform(key, (), minval=-1.0, maxval=1.0)
-            return affine_warp(points.reshape(shape), rotation(angle)).reshape(points.shape)
-
-        return turn
-
     rows = {}
     for strength in STRENGTHS:
-        kernel = drift.Augmented(draw(strength), jax.random.key(0), sigma, draws=16 if strength else 1)
+        kernel = drift.Augmented(turns(strength, shape), jax.random.key(0), sigma, draws=DRAWS if strength else 1)
         known = np.asarray(drift.log_density(flat(held), flat(bank), kernel))
         limit = np.quantile(known, 0.05)
         shares = {"held_out": 0.05, "held_cross_entropy": -float(known.mean())}
@@ -200,29 +193,90 @@ def figure(curve: dict[str, Any], wide: dict[str, Any]) -> Figure:
     return drawn
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--path", type=Path, required=True, help="MNIST's folder")
-    parser.add_argument("--cifar", type=Path, required=True, help="folder or zip of CIFAR-10's images")
-    parser.add_argument("--features", type=Path, nargs="*", default=(), help="runs with features.npz")
-    parser.add_argument("--side", type=int, default=2000, help="images of held-out and of new")
-    parser.add_argument("--bank", type=int, default=50_000)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--figure", type=Path)
-    options = parser.parse_args()
-    side = options.side
-    began = time.perf_counter()
-    dataset = data.load("idx", path=options.path, validation=0.1)
+class Material(NamedTuple):
+    """MNIST in [0, 1]: training images as bank, held-out and fresh ones with their labels, and all test images."""
+
+    train: Images
+    held: Images
+    fresh: Images
+    labels: np.ndarray
+    test: Images
+
+
+def load(path: Path, *, side: int, bank: int) -> Material:
+    """All training images in random order: held-out, fresh and bank ones; held-out ones without copies of the bank."""
+    dataset = data.load("idx", path=path, validation=0.1)
     pixels = np.concatenate(
         [evaluators.stack(split, range(len(split))) for split in (dataset.train, dataset.validation)]
     )
     digits = np.concatenate([dataset.train.labels, dataset.validation.labels])
     order = np.random.default_rng(0).permutation(len(pixels))
     images, digits = pixels[order].astype(np.float32) / 255, digits[order]
-    held, fresh, labels = images[:side], images[side : 2 * side], digits[side : 2 * side]
-    train = images[2 * side :][: options.bank]
+    held, train = images[:side], images[2 * side :][:bank]
     held = held[~drift.copies(flat(held), flat(train))]  # MNIST has a few pairs
-    test = evaluators.stack(data.take_evenly(dataset.test, side), range(side)).astype(np.float32) / 255
+    test = evaluators.stack(dataset.test, range(len(dataset.test))).astype(np.float32) / 255
+    return Material(train, held, images[side : 2 * side], digits[side : 2 * side], test)
+
+
+def evenly(images: Images, count: int) -> Images:
+    """`count` images of a set whose order means something, or all."""
+    return images[np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)]
+
+
+def of_transforms(material: Material, began: float) -> dict[str, Any]:
+    """The block "transforms", on a part of the images, with what it was measured by."""
+    bank, side = material.train[:TRANSFORMS_BANK], TRANSFORMS_SIDE
+    found = transforms(bank, material.held[:side], evenly(material.test, side))
+    return {"command": command(), "processor": common.processor(), **found, "minutes": minutes(began)}
+
+
+def command() -> str:
+    """What was called."""
+    return " ".join(["python", *sys.argv])
+
+
+def minutes(began: float) -> float:
+    """Since a value of `time.perf_counter`."""
+    return (time.perf_counter() - began) / 60
+
+
+def write(path: Path, block: dict[str, Any]) -> None:
+    """The record as JSON."""
+    path.write_text(json.dumps(block, indent=1) + "\n", encoding="utf-8")
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--path", type=Path, required=True, help="MNIST's folder")
+    parser.add_argument("--cifar", type=Path, help="folder or zip of CIFAR-10's images")
+    parser.add_argument("--features", type=Path, nargs="*", default=(), help="runs with features.npz")
+    parser.add_argument("--side", type=int, default=2000, help="images of held-out and of new")
+    parser.add_argument("--bank", type=int, default=50_000)
+    parser.add_argument("--only", choices=("transforms",), help="measure this alone, into the file that is there")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--figure", type=Path)
+    options = parser.parse_args()
+    if not options.only and not options.cifar:
+        parser.error("give --cifar; only --only=transforms does without")
+    return options
+
+
+def main() -> None:
+    options = parse()
+    began = time.perf_counter()
+    material = load(options.path, side=options.side, bank=options.bank)
+    if options.only:
+        known = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
+        write(options.out, known | {"transforms": of_transforms(material, began)})
+        return
+    write(options.out, everything(material, options, began))
+
+
+def everything(material: Material, options: argparse.Namespace, began: float) -> dict[str, Any]:
+    """All tables; draws the figure where it is asked for."""
+    train, held, fresh, labels, _ = material
+    side, test = options.side, evenly(material.test, options.side)
     foreign = data.load_foreign("folder", path=options.cifar, shape=(28, 28, 1), split="test", limit=side)
     gray = evaluators.stack(foreign.split, range(side)).astype(np.float32) / 255
     bank = flat(train)
@@ -250,7 +304,7 @@ def main() -> None:
     }
     wide = widening(train[:10_000], held, fresh[:1000], kernel.sigma)
     block = {
-        "command": " ".join(["python", *sys.argv]),
+        "command": command(),
         "processor": common.processor(),
         "bank": len(bank),
         "sigma": kernel.sigma,
@@ -259,11 +313,11 @@ def main() -> None:
         "curve": curve,
         "widening": wide,
         "scores": {str(number): as_scores(workdir) for number, workdir in enumerate(options.features)},
-        "minutes": (time.perf_counter() - began) / 60,
+        "minutes": minutes(began),
     }
-    options.out.write_text(json.dumps(block, indent=1) + "\n", encoding="utf-8")
     if options.figure:
         figure(curve, wide).savefig(options.figure, dpi=110)
+    return block | {"transforms": of_transforms(material, time.perf_counter())}
 
 
 if __name__ == "__main__":

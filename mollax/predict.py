@@ -112,7 +112,7 @@ def _plain(value: Any) -> float | None:
 def predict_files(
     service: Service, found: Sequence[Found], file: Rows, *, style: str, top: int, batch_size: int, terminal: Terminal
 ) -> Tally:
-    """Writes one row a file to `file`; what is skipped goes to stderr."""
+    """Writes one row a file to `file`, and flushes it, a batch at a time; what is skipped goes to stderr."""
     tally, seen = Tally(), 0
     server = Server(service, batch_size=min(batch_size, len(found)))
     table = csv.writer(file, lineterminator="\n")
@@ -135,6 +135,7 @@ def predict_files(
                     table.writerow(_columns(record))
                 else:
                     file.write(json.dumps(record, default=_plain, allow_nan=False) + "\n")
+            file.flush()  # or a pipe's reader would wait for the last batch
             tally.done += len(good)
             tally.out += int(np.sum(~outputs["inside"])) if service.flag_score else 0
         seen += len(batch)

@@ -1,5 +1,6 @@
 """The audit of arrays: its parts are those functions, the kinds of drift by sign, and what it refuses."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -84,6 +85,22 @@ def test_groups_reach_both_tests(sides):
     plain = entropy_aware(held, new, KERNEL, **FEW)
     assert found.companion.value != plain.value
     assert found.detectable == detectable(-found.held_contributions, 50, groups=groups["groups_held"])
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_devices_change_nothing(sides, count):
+    one, several = (
+        audit(*sides, KERNEL, baselines=False, devices=devices, **FEW) for devices in (None, jax.devices()[:count])
+    )
+    np.testing.assert_allclose(several.held_contributions, one.held_contributions, rtol=1e-6, atol=1e-5)
+    np.testing.assert_allclose(several.new_contributions, one.new_contributions, rtol=1e-6, atol=1e-5)
+    assert several.excess.p_value == one.excess.p_value
+
+
+@pytest.mark.usefixtures("unhooked")
+def test_no_device_is_refused(sides):
+    with pytest.raises(ValueError, match="devices must name at least one device"):
+        audit(*sides, KERNEL, baselines=False, devices=[], **FEW)
 
 
 @pytest.mark.usefixtures("unhooked")

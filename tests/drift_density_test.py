@@ -10,6 +10,7 @@ from scipy.stats import multivariate_normal
 
 from mollax.drift.density import log_density, log_sums
 from mollax.drift.kernels import Gaussian, Mollifier
+from mollax.drift.leave_one_out import leave_one_out
 
 
 def images(rng, count, width=3072):
@@ -67,6 +68,42 @@ def test_gradients(rng):
     np.testing.assert_allclose(by_bank, -np.einsum("mn,mnd->nd", weights, difference) / 0.3**2, atol=1e-4)
     expected = (weights * squares).sum() / 0.3**3 - queries.size / 0.3
     assert float(by_sigma) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_bank_on_the_host_under_transformations(rng):
+    bank, queries = rng.random((30, 5)).astype(np.float32), rng.random((7, 5)).astype(np.float32)
+    expected = np.asarray(log_density(queries, bank, Gaussian(0.3)))
+    for mine in (
+        fast(lambda q: log_density(q, bank, Gaussian(0.3)))(queries),
+        fast(lambda sigma: log_density(queries, bank, Gaussian(sigma)))(jnp.float32(0.3)),
+        jax.vmap(lambda q: log_density(q[None], bank, Gaussian(0.3))[0])(jnp.asarray(queries)),
+        jax.vmap(lambda sigma: log_density(queries, bank, Gaussian(sigma)))(jnp.full(2, 0.3))[1],
+    ):
+        np.testing.assert_allclose(mine, expected, atol=1e-5)
+
+    def total(queries):
+        return log_density(queries, bank, Gaussian(0.3)).sum()
+
+    points = jnp.asarray(queries)
+    np.testing.assert_allclose(jax.grad(total)(points), fast(jax.grad(total))(points), atol=1e-5)
+    np.testing.assert_allclose(
+        fast(lambda s: leave_one_out(bank, Gaussian(s)))(0.3), leave_one_out(bank, Gaussian(0.3)), atol=1e-5
+    )
+
+
+def test_kernels_too_narrow_for_the_precision_are_refused(unhooked):
+    for sigma in (1e-20, 1e-200, np.float32(1e-20), jnp.float32(1e-20)):
+        with pytest.raises(
+            ValueError, match=r"sigma must be above 5\.4e-20, or 1 / sigma.2 is beyond float32; got 1e-20"
+        ):
+            log_density(POINTS, POINTS, Gaussian(sigma))
+    with pytest.raises(ValueError, match=r"beyond float16; got 0\.001"):
+        log_density(POINTS.astype(np.float16), POINTS.astype(np.float16), Gaussian(1e-3))
+    # At a point of the bank, without a third of it.
+    narrow = float(
+        log_density(POINTS[:1], np.eye(3, 4, dtype=np.float32) * np.float32([[0], [1], [1]]), Gaussian(1e-18))[0]
+    )
+    assert narrow == pytest.approx(-np.log(3) - 2 * np.log(2 * np.pi) + 4 * 18 * np.log(10), rel=1e-6)
 
 
 def test_gradient_of_the_mollifier(rng):

@@ -1,5 +1,6 @@
 """The choice of theta: known ones are found, leave-one-out regrets little, bad input says so."""
 
+import jax
 import numpy as np
 import pytest
 from drift_brute import log_density as brute
@@ -31,6 +32,29 @@ def test_leave_one_out_regrets_little(width):
     curve = theta_curve(Gaussian, thetas, bank, points=fresh, sample=None)
     assert curve.max() - curve[0] < 0.01
     assert curve.max() - curve[[1, -1]].max() > 0.02  # it could have regretted more
+
+
+def test_a_bank_of_one_point_has_a_closed_form(rng):
+    bank = np.full((1, 3), 4.9, np.float32)
+    points = rng.normal(size=(200, 3)).astype(np.float32)
+    expected = np.sqrt(np.square(points - bank).mean())
+    for same in (bank, np.repeat(bank, 3, axis=0)):
+        assert choose_theta(Gaussian, same, points=points).theta == pytest.approx(expected, rel=0.02)
+        assert choose_theta(Gaussian, same, points=points, thetas=[1.0, float(expected)]).theta == float(expected)
+
+
+def test_devices_change_nothing(rng):
+    bank, points = (rng.normal(size=(size, 3)).astype(np.float32) for size in (41, 20))
+    for options in ({}, {"points": points}):
+        one = choose_theta(Gaussian, bank, **options)
+        for count in (2, 4):
+            several = choose_theta(Gaussian, bank, devices=jax.devices()[:count], **options)
+            assert several.theta == pytest.approx(one.theta, rel=1e-3)
+            assert several.log_density == pytest.approx(one.log_density, abs=1e-4)
+    several = theta_curve(Gaussian, [0.3, 1.0], bank, devices=jax.devices()[:4])
+    np.testing.assert_allclose(several, theta_curve(Gaussian, [0.3, 1.0], bank), atol=1e-4)
+    with pytest.raises(ValueError, match="devices must name at least one device"):
+        choose_theta(Gaussian, bank, devices=[])
 
 
 def test_candidates_and_samples(rng):
@@ -67,6 +91,9 @@ LABELS = np.arange(40) % 2
     "call, message",
     [
         (lambda: choose_theta(Gaussian, 0 * BANK), "All 40 points of bank are identical"),
+        (lambda: choose_theta(Gaussian, BANK[:1]), "two points for leave-one-out; got 1"),
+        (lambda: choose_theta(Gaussian, BANK[:1], points=BANK[:1]), "are one point.* give low and high"),
+        (lambda: choose_theta(Gaussian, BANK, points=BANK[:, :1]), "points has points of 1 values"),
         (lambda: choose_theta(Gaussian, np.repeat(BANK, 2, axis=0)), "Copies among the points make ever narrower"),
         (lambda: choose_theta(Gaussian, BANK, low=1e-3, high=1e-2), "theta = 0.01 of the range. Give a larger `high`"),
         (lambda: choose_theta(Gaussian, BANK, low=2.0, high=1.0), r"high must be in \(2, inf\); got 1.0"),

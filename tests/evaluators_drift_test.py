@@ -73,6 +73,8 @@ def test_numbers_are_those_of_the_audit(block: dict[str, Any]) -> None:
     assert block["sigma"] == pytest.approx(drift.choose_theta(drift.Gaussian, bank).theta, rel=0.02)
     found = drift.audit(bank, held, points(SETS["brighter"], 60), drift.Gaussian(block["sigma"]), baselines=False)
     assert block["sets"][1]["excess"]["value"] == pytest.approx(found.excess.value, rel=1e-3)
+    spread = found.held_contributions.std(ddof=1)  # as the command has it
+    assert block["sets"][1]["effect"] == pytest.approx(found.excess.value / spread, rel=1e-3)
 
 
 def test_features_that_are_all_equal_are_said_and_lose_nothing() -> None:
@@ -84,6 +86,19 @@ def test_features_that_are_all_equal_are_said_and_lose_nothing() -> None:
         Dead(), DATASET, {}, mean=jnp.full(1, 0.5), std=jnp.full(1, 0.1), images=60, batch_size=100
     )
     assert "identical" in made.run({})["failed"]
+
+
+def test_a_set_of_one_image_is_named_and_costs_no_other_one() -> None:
+    sets = {"single": images(1, 3), "brighter": SETS["brighter"]}
+    made = evaluators.DriftEvaluator(
+        Plain(), DATASET, sets, mean=jnp.full(1, 0.5), std=jnp.full(1, 0.1), images=60, batch_size=100
+    )
+    block = made.run({})
+    assert "failed" not in block
+    rows = {row["name"]: row for row in block["sets"]}
+    assert rows["single"] == {"name": "single", "images": 1, "failed": rows["single"]["failed"]}
+    assert "at least 2 points; got 1" in rows["single"]["failed"]
+    assert rows["brighter"]["excess"]["p_value"] < 0.01
 
 
 def test_too_few_images() -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from mollax import predict, serving
 
-SCORES = ("msp", "knn:k=3")
+SCORES = ("msp", "knn:k=3", "drift")
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +118,22 @@ def test_zips_and_files_in_the_order_given_as_json(workdir, folder, outputs, cap
     assert "1 image resized to 8x8 (stretch)" in captured.err
 
 
+def test_a_pipe_gets_its_rows_a_batch_at_a_time(workdir, folder):
+    lines = []  # that the reader has, after each flush
+
+    class Pipe(io.StringIO):
+        def flush(self):
+            lines.append(self.getvalue().count("\n"))
+
+    service, found = (
+        serving.open_service(workdir),
+        predict.find_images([folder / f"{n:02}.png" for n in range(0, 20, 2)]),
+    )
+    with predict.Terminal(enabled=False) as terminal:
+        predict.predict_files(service, found, Pipe(), style="csv", top=1, batch_size=4, terminal=terminal)
+    assert lines[:3] == [5, 9, 11]
+
+
 def test_a_run_without_scores_says_so(folder, capsys, tmp_path):
     workdir = served_run.write(tmp_path / "run", scores=())
     assert run(f"--workdir={workdir}", folder / "00.png") == 0
@@ -138,7 +154,7 @@ def test_mistakes_are_one_line(workdir, folder, capsys, tmp_path):
         (2, (good, tmp_path / "empty"), "holds no images. Images end in .jpg"),
         (2, (good, tmp_path / "nothing"), "nothing does not exist"),
         (2, (good, tmp_path / "bad.zip"), "is not a readable zip"),
-        (2, (good, whole, "--score=knm"), "score must be one of 'msp', 'knn:k=3'; got 'knm'"),
+        (2, (good, whole, "--score=knm"), "score must be one of 'msp', 'knn:k=3', 'drift'; got 'knm'"),
         (2, (good, whole, "--top=11"), "--top must be in [1, 10]; got 11"),
         (2, (good, whole, "--batch-size=0"), "--batch-size must be at least 1"),
         (2, (good, whole, f"--out={tmp_path}"), "is a folder. Give --out the name of a file"),

@@ -10,12 +10,15 @@ import tiny
 from compiling import fast
 
 from mollax import detectors, experiment, ood
-from mollax.evaluators import parse_score
+from mollax.evaluators import SCORES, parse_score
 from mollax.image import standardize
-from mollax.ood.scores import SCORES, save_states
+from mollax.ood.scores import save_states
 
-# One of each kind: of logits, of features, of images, of feature maps, of a critic.
-ALL = ("msp", "knn:k=3", "mahalanobis:shrinkage=0.1", "odin:epsilon=0.01", "rankfeat", "tv", "tv:variant=extra")
+# One of each kind: of logits, of features (drift's density among them), of images, of feature maps, of a critic.
+ALL = (
+    *("msp", "knn:k=3", "drift", "mahalanobis:shrinkage=0.1", "odin:epsilon=0.01", "rankfeat"),
+    *("tv", "tv:variant=extra"),
+)
 NAMES = ("zero", "one", "two, or so", "three", "four", "five", "six", "seven", "eight", "nine")
 TEMPERATURE = 1.7
 

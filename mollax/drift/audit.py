@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
@@ -62,6 +64,7 @@ def audit(
     power: float = 0.8,
     limit: int = 2000,
     baselines: bool = True,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Audit:
     """Audits new points against the bank, with held-out points of the bank's own distribution as the yardstick.
 
@@ -80,6 +83,7 @@ def audit(
       power: of `detectable`, in [.5, 1).
       limit: points of each side in the tests that compare all pairs (companion, MMD), at most.
       baselines: whether the two-sample tests are wanted too.
+      devices: over which the bank is split, see `log_density`.
 
     Raises:
       TypeError: for points that are not floats.
@@ -87,8 +91,8 @@ def audit(
         bank or held-out points that are all equal; fewer points or groups than the level needs; options out of range.
     """
     _check(bank, held, new)
-    held_log = np.asarray(log_density(held, bank, kernel)).astype(np.float64)
-    new_log = np.asarray(log_density(new, bank, kernel)).astype(np.float64)
+    held_log = np.asarray(log_density(held, bank, kernel, devices=devices)).astype(np.float64)
+    new_log = np.asarray(log_density(new, bank, kernel, devices=devices)).astype(np.float64)
     shared: dict[str, Any] = {"seed": seed, "permutations": permutations, "level": level}
     grouped: dict[str, Any] = {"groups_held": groups_held, "groups_new": groups_new}
     intervals: dict[str, Any] = {"resamples": resamples, "confidence": confidence}

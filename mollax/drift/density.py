@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,21 +33,23 @@ def log_density(
     query_rows: int = QUERY_ROWS,
     bank_rows: int = BANK_ROWS,
 ) -> Float[Array, " m"]:
-    """log 1/N sum_i p_theta(x | x_i) of each query, in nats, in the queries' precision.
+    """log 1/N sum_i p_theta(x | x_i) of each query, in nats, in the queries' precision; -inf below its range.
 
     Differentiable in the queries, the bank and the kernel's numbers if the bank is an array of the device.
 
     Args:
       queries: points: flattened images in [0, 1] or features.
       bank: points of the same kind. A NumPy array or memmap is read from the host block by block and never copied
-        whole; an array of the device is used where it lies, under jit too.
+        whole, but under jit and vmap, whose programs hold it as a constant; an array of the device is used where it
+        lies, under jit too.
       kernel: p_theta(x | x_i), such as `Gaussian(0.1)`.
       devices: splits the bank over these, to which it is copied. One device by default.
       query_rows, bank_rows: at most so many are compared at a time. Memory beyond the arguments: one copy of the
         queries, a block of the bank, and the distances between two blocks.
 
     Raises:
-      ValueError: for points of different widths, none, not finite, or a kernel for points of another width.
+      ValueError: for points of different widths, none, not finite, a kernel for points of another width, or one that
+        is too narrow for the queries' precision.
       TypeError: for points that are not floating-point numbers.
     """
     check_points("queries", queries)
@@ -72,7 +75,7 @@ def log_sums(
       owners: of queries and of bank rows, integers of at least 0; none by default, and every row counts.
 
     Raises:
-      ValueError: for numbers of rows below 1, no device, or a kernel for points of another width.
+      ValueError: for numbers of rows below 1, no device, or a kernel that the points cannot have.
     """
     checks.positive_int("query_rows", query_rows)
     checks.positive_int("bank_rows", bank_rows)
@@ -84,8 +87,19 @@ def log_sums(
     rest = (mixtures, mine, theirs)
     if devices is not None:
         logs = banks.on_devices(points, bank, *rest, devices=devices, query_rows=query_rows, bank_rows=bank_rows)
-    elif isinstance(bank, np.ndarray):
+    elif isinstance(bank, np.ndarray) and _known((points, mixtures)):
         logs = banks.on_host(points, bank, *rest, query_rows=query_rows, bank_rows=bank_rows)
     else:
-        logs = banks.on_device(points, bank, *rest, query_rows=query_rows, bank_rows=bank_rows)
+        logs = banks.on_device(points, jnp.asarray(bank), *rest, query_rows=query_rows, bank_rows=bank_rows)
     return logs + jnp.asarray(constant, points.dtype)
+
+
+def _known(tree: Any) -> bool:
+    """Whether there are numbers to compute with now, as there are not under jit and vmap; a gradient alone has them."""
+    try:
+        for leaf in jax.tree.leaves(tree):
+            if isinstance(leaf, jax.core.Tracer) and jnp.issubdtype(leaf.dtype, jnp.floating):
+                np.asarray(jnp.argmax(leaf))  # an integer, which gradients do not follow
+    except jax.errors.TracerArrayConversionError:
+        return False
+    return True

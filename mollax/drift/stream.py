@@ -80,7 +80,13 @@ class Queries(NamedTuple):
 
 
 def prepare(groups: tuple[Group, ...], width: int, dtype: Any) -> tuple[tuple[Mixture, ...], Any]:
-    """Mixtures in the pass's precision and the constant they leave out; in float64 where numbers are known."""
+    """Mixtures in the pass's precision and the constant they leave out; in float64 where numbers are known.
+
+    Raises:
+      ValueError: for a sigma, if it is known, whose 1 / sigma^2 is beyond the precision.
+    """
+    for group in groups:
+        _check_sigma(group.sigma, dtype)
     traced = any(isinstance(leaf, jax.Array) for g in groups for leaf in (g.scale, g.sigma, g.log_weight))
     module: Any = jnp if traced else np
     offsets = [module.asarray(g.log_weight) - width * module.log(g.sigma) for g in groups]
@@ -95,6 +101,18 @@ def prepare(groups: tuple[Group, ...], width: int, dtype: Any) -> tuple[tuple[Mi
         mixtures.append(Mixture(scale, precision, offset, group.parameters, first, group.transform))
         first += offset.size
     return tuple(mixtures), top - width / 2 * math.log(2 * math.pi)
+
+
+def _check_sigma(sigma: Any, dtype: Any) -> None:
+    if isinstance(sigma, jax.core.Tracer):
+        return
+    least, smallest = 1 / math.sqrt(float(jnp.finfo(dtype).max)), float(np.min(np.asarray(sigma).astype(np.float64)))
+    if not smallest > least:
+        name = jnp.dtype(dtype).name
+        raise ValueError(
+            f"The kernel's sigma must be above {least:.2g}, or 1 / sigma^2 is beyond {name}; got {smallest:g}. Give a "
+            "larger sigma, or points of a higher precision."
+        )
 
 
 def even(count: int, rows: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
@@ -50,6 +51,7 @@ def theta_curve(
     groups: Int[Host, " n"] | None = None,
     sample: int | None = SAMPLE,
     seed: int = 0,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Float64[np.ndarray, " k"]:
     """Mean log-density, in nats, at each theta: of `points`, or of the bank's own points by leave-one-out.
 
@@ -65,13 +67,14 @@ def theta_curve(
       sample: points to average over, drawn without replacement and the same for every theta; None takes all. The whole
         bank explains each of them.
       seed: of the sample.
+      devices: over which the bank is split, see `log_density`.
 
     Raises:
       ValueError: for no theta, bad options, or as `log_density` and `leave_one_out` do.
     """
     if not len(thetas):
         raise ValueError("thetas must name at least one theta; got none.")
-    score = _scorer(family, bank, points, groups, sample, seed)
+    score = _scorer(family, bank, points, groups, sample, seed, devices)
     return np.array([score(theta) for theta in thetas])
 
 
@@ -87,6 +90,7 @@ def choose_theta(
     groups: Int[Host, " n"] | None = None,
     sample: int | None = SAMPLE,
     seed: int = 0,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Choice:
     """The theta of the largest mean log-density of validation points, or of the bank's own by leave-one-out.
 
@@ -96,17 +100,21 @@ def choose_theta(
     Args:
       thetas: candidates, of any kind that the family takes.
       low, high: search range; by default 1/1000 and 2 times the standard deviation of the bank's values, for a theta
-        that is a sigma.
+        that is a sigma; of the points' about the bank where the bank is one point, or copies of one.
       tolerance: relative width at which the search ends.
-      family, bank, points, groups, sample, seed: as for `theta_curve`.
+      family, bank, points, groups, sample, seed, devices: as for `theta_curve`.
 
     Raises:
-      ValueError: for identical points, bad options, or a likelihood that is largest at an end of the search range:
-        at the low end copies in bank or points are the usual cause.
+      ValueError: for a bank of one point or of copies of one (with `points`, only if they are that point as well), bad
+        options, or a likelihood that is largest at an end of the search range: at the low end copies in bank or points
+        are the usual cause.
     """
     check_points("bank", bank)
-    check_spread("bank", bank)
-    score = _scorer(family, bank, points, groups, sample, seed)
+    if points is None:
+        check_spread("bank", bank)
+    else:
+        check_points("points", points, width=bank.shape[1])
+    score = _scorer(family, bank, points, groups, sample, seed, devices)
     if thetas is not None:
         if low is not None or high is not None:
             raise ValueError("Give either thetas, or low and high.")
@@ -115,7 +123,11 @@ def choose_theta(
         curve = np.array([score(theta) for theta in thetas])
         best = int(np.argmax(curve))
         return Choice(thetas[best], float(curve[best]), tuple(thetas), curve)
-    spread = _spread(bank, seed)
+    spread = _spread(bank, bank, seed) or _spread(bank if points is None else points, bank, seed)
+    if not spread and None in (low, high):
+        raise ValueError(
+            "All points and the whole bank are one point, which says nothing of a range: give low and high."
+        )
     low, high = 1e-3 * spread if low is None else low, 2 * spread if high is None else high
     positive("low", low)
     checks.in_range("high", high, low, open_low=True)
@@ -186,6 +198,7 @@ def _scorer(
     groups: Int[Host, " n"] | None,
     sample: int | None,
     seed: int,
+    devices: Sequence[jax.Device] | None,
 ) -> Callable[[Any], float]:
     """theta -> mean log-density of the sampled points."""
     scored = bank if points is None else points
@@ -200,19 +213,23 @@ def _scorer(
 
     def score(theta: Any) -> float:
         if points is None:
-            logs = leave_one_out(bank, family(theta), groups=groups, rows=rows)
+            logs = leave_one_out(bank, family(theta), groups=groups, rows=rows, devices=devices)
         else:
-            logs = log_density(points[rows], bank, family(theta))
+            logs = log_density(points[rows], bank, family(theta), devices=devices)
         return float(np.mean(np.asarray(logs).astype(np.float64)))
 
     return score
 
 
-def _spread(bank: Float[Host, "n d"], seed: int) -> float:
-    """Standard deviation of the values about their means over points, of at most 2000 points."""
-    rows = np.random.default_rng(seed).permutation(len(bank))[:SAMPLE]
-    values = np.asarray(bank[np.sort(rows)]).astype(np.float64)
-    return float(np.sqrt(np.square(values - values.mean(axis=0)).mean()))
+def _spread(points: Float[Host, "m d"], bank: Float[Host, "n d"], seed: int) -> float:
+    """Standard deviation of the points' values about the bank's means, of at most 2000 points of both."""
+    first = np.asarray(bank[0]).astype(np.float64)
+
+    def some(array: Float[Host, "n d"]) -> Float64[np.ndarray, "k d"]:
+        rows = np.random.default_rng(seed).permutation(len(array))[:SAMPLE]
+        return np.asarray(array[np.sort(rows)]).astype(np.float64) - first  # so that copies have exactly none
+
+    return float(np.sqrt(np.square(some(points) - some(bank).mean(axis=0)).mean()))
 
 
 def _search(score: Callable[[float], float], low: float, high: float, tolerance: float) -> dict[float, float]:

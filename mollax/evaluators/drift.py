@@ -58,19 +58,23 @@ class DriftEvaluator:
         self._pass = FeaturePass(model, image_shape=shape, mean=mean, std=std, batch_size=batch_size)
 
     def run(self, variables: PyTree, *, progress: Progress | None = None) -> dict[str, Any]:
-        """The block "drift" of results.json; "failed" says why instead where the features allow no audit."""
+        """The block "drift" of results.json; "failed" says why where features, or those of a set, allow no audit."""
         bank, held = (self._features(variables, split) for split in (self._bank, self._held))
         held = held[~drift.copies(held, bank)]
         about = {"space": "features", "bank": len(bank), "held": len(held), "dimensions": bank.shape[1]}
         try:
             sigma = float(drift.choose_theta(drift.Gaussian, bank).theta)
-            rows = []
-            for number, (name, split) in enumerate(self._sets.items()):
-                rows.append({"name": name, **self._row(bank, held, self._features(variables, split), sigma)})
-                if progress is not None:
-                    progress("drift", number + 1, len(self._sets))
         except ValueError as error:  # such as a dead network, all of whose features are equal
             return about | {"failed": str(error)}
+        rows = []
+        for number, (name, split) in enumerate(self._sets.items()):
+            rows.append({"name": name, "images": len(split)})
+            try:
+                rows[-1] |= self._row(bank, held, self._features(variables, split), sigma)
+            except ValueError as error:  # such as a set of one image, which has no companion
+                rows[-1]["failed"] = str(error)
+            if progress is not None:
+                progress("drift", number + 1, len(self._sets))
         return about | {"sigma": sigma, "sets": rows}
 
     def _features(self, variables: PyTree, split: Split) -> Float32[np.ndarray, "n d"]:
@@ -82,10 +86,9 @@ class DriftEvaluator:
         found = drift.audit(bank, held, new, drift.Gaussian(sigma), baselines=False)
         limit = float(np.quantile(found.held_contributions, 0.95))
         return {
-            "images": len(new),
             "excess": {key: getattr(found.excess, key) for key in ("value", "low", "high", "p_value")},
             "companion": {key: getattr(found.companion, key) for key in ("value", "low", "high", "p_value")},
             "detectable": found.detectable,
-            "effect": found.excess.value / max(float(found.held_contributions.std()), 1e-12),
+            "effect": found.excess.value / max(float(found.held_contributions.std(ddof=1)), 1e-12),
             "flagged": float((found.new_contributions > limit).mean()),
         }

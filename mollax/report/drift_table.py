@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from mollax.report.drift_words import Block, bounds, nats, p_words
+from mollax.report.drift_words import Block, bounds, is_drift, nats, p_words
 from mollax.report.table import html_rows, percent
 
-LEVEL = 0.05
 _INTRODUCTION = (
     "Excess: by how many nats an image of the set is less typical of the training images than a validation image is, "
     "as seen in the network's features; below 0 it is more typical, as images of a single class are. Companion: by how "
@@ -29,25 +28,37 @@ def drift_section(results: Mapping[str, Any]) -> list[str]:
     if "failed" in block:
         return [title, f"<p>It could not be measured: {escape(block['failed'])}</p>"]
     head = ("set", "images", "excess, nats", "p", "spread", "companion, nats", "p", "flagged %", "detectable, nats")
-    table = html_rows(head, [_row(row) for row in block["sets"]])
+    table = html_rows(head, [_row(row) for row in block["sets"] if "failed" not in row])
+    failed = [f"{row['name']}: {row['failed']}" for row in block["sets"] if "failed" in row]
     about = (
         f"<p>{escape(_INTRODUCTION)} The bank: {block['bank']:,} training images, {block['dimensions']} features, "
         f"Gaussian kernels of scale {block['sigma']:.3g}; {block['held']:,} validation images.</p>"
     )
     more = "<p>Your own images: <code>python -m mollax.audit</code>, which also shows which are to blame.</p>"
-    return [title, about, f"<div class='panel scroll'>{table}</div>", more]
+    missing = [f"<p>Not measured: {escape(words)}</p>" for words in failed]
+    return [title, about, f"<div class='panel scroll'>{table}</div>", *missing, more]
 
 
 def drift_headline(results: Mapping[str, Any]) -> list[str]:
-    """A sentence on the test images, the one set that should not have drifted."""
-    rows = [row for row in (results.get("drift") or {}).get("sets", ()) if row["name"] == "test"]
+    """A sentence on the test images, the one set that should not have drifted: by the excess or by its companion."""
+    rows = [
+        row for row in (results.get("drift") or {}).get("sets", ()) if row["name"] == "test" and "failed" not in row
+    ]
     if not rows:
         return []
-    excess = rows[0]["excess"]
-    p, value = p_words(excess["p_value"]), nats(excess["value"], sign=True)
-    if excess["p_value"] > LEVEL:
-        return [f"Test images have not drifted from the training images beyond chance ({value} nats an image, {p})."]
-    return [f"Test images have drifted from the training images beyond chance ({value} nats an image, {p})."]
+    excess, companion = rows[0]["excess"], rows[0]["companion"]
+    by_excess, by_companion = is_drift({"excess": excess, "entropy_aware": companion})
+    first, second = (
+        f"{nats(part['value'], sign=True)} nats an image, {p_words(part['p_value'])}" for part in (excess, companion)
+    )
+    if by_excess:
+        return [f"Test images have drifted from the training images beyond chance ({first})."]
+    if by_companion:
+        return [
+            "Test images have drifted from the training images beyond chance by the entropy-aware companion "
+            f"({second}), not by how typical single images are ({first})."
+        ]
+    return [f"Test images have not drifted from the training images beyond chance ({first}; companion: {second})."]
 
 
 def _row(row: Block) -> list[str]:
