@@ -57,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--new", required=True, help="images to audit")
     add("--out", type=Path, required=True, help="folder for audit.json and audit.html; must be new or empty")
     add("--workdir", type=Path, help="of a finished run: compare its features instead of pixels")
-    add("--kernel", default="gaussian", help="gaussian[:sigma=.1], mollifier[:t=.3], averaged, blur_noise:scale=1, run")
+    kernels = "gaussian[:sigma=.1], mollifier[:t=.3], averaged, blur_noise:scale=1, run"
+    add("--kernel", default="", help=f"{kernels}; default: that of a saved reference, or gaussian")
+    add("--theta-from", default="", help="images to choose the kernel's strength on, as deployment has them")
     add("--size", type=int, default=0, help="side in pixels; default: the run's, or the reference's up to 64")
     add("--jpeg-quality", type=int, default=-1, help="of the JPEG that all go through; 0 for none; default: as found")
     for side in ("", "new-"):
@@ -65,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         add(f"--{side}split", default="", choices=("", *NAMES), help="which part")
         add(f"--{side}name", default="", help="tfds: name in its catalogue")
     add("--held-out", default="", help="path, or split of the reference; default: the run's validation, or a cut share")
-    add("--held-out-share", type=float, default=0.2, help="of the reference, at most 5,000")
+    add("--held-out-share", type=float, help="of the reference, at most 5,000 images; default: .2")
     add("--groups", type=int, default=0, help="1 if paths are CLASS/GROUP/IMAGE, with GROUP a writer, patient or video")
     add("--limit", type=int, default=50_000, help="reference images at most, evenly spaced; 0 takes all")
     add("--new-limit", type=int, default=10_000, help="new images at most; 0 takes all")
@@ -88,14 +90,15 @@ def _run(options: argparse.Namespace, command: str) -> int:
     settings = Settings(**{field.name: given[field.name] for field in fields(Settings) if field.name in given})
     if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
         raise ValueError(f"{options.out} is not an empty folder. Give --out another one.")
-    if options.save_reference is not None and options.save_reference.suffix != ".npz":
-        raise ValueError(f"--save-reference={options.save_reference} must end in .npz.")
+    if options.save_reference is not None:
+        auditing.check_place(options.save_reference, to_come=options.out)
+    limits.check_permutations(settings.permutations)
     host.keep_freed_memory()
     with Terminal() as terminal:
         prepared = auditing.prepare(settings, terminal.show)
     print(storage_words(auditing.about_storage(prepared)), flush=True)
     with Terminal() as terminal:
-        found = auditing.measure_all(settings, prepared, terminal.show)
+        found = auditing.measure_all(settings, prepared, terminal.show, level=limits.level)
     found.block["command"] = command
     failed = auditing.broken(found.block, limits)
     found.block["limits_broken"] = failed

@@ -39,7 +39,7 @@ def made(**changes):
         },
         "effect": 0.4,
         "entropy_aware": {"value": 3.2, "low": 1.0, "high": 5.5, "p_value": 0.002, "points": 200},
-        "detectable": {"nats": 4.2, "power": 0.8, "level": 0.05},
+        "detectable": {"nats": 4.2, "power": 0.8, "level": 0.025},
         "threshold": 120.0,
         "flagged": 0.113,
         "histogram": {"edges": edges.tolist(), "held": (held / held.sum()).tolist(), "new": (new / new.sum()).tolist()},

@@ -79,6 +79,26 @@ def test_features_of_a_run(folder, tmp_path, tmp_path_factory, capsys):
     assert f"features of {workdir}" in (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
 
 
+def test_what_a_runs_own_data_leave_no_room_for(folder, tmp_path, tmp_path_factory, capsys):
+    arguments = (f"--workdir={audit_images.write_run(tmp_path_factory)}", f"--new={folder / 'new'}")
+    for option in ("--groups=1", "--held-out-share=.5", "--held-out=validation", "--split=test"):
+        assert run(*arguments, f"--out={tmp_path / 'out'}", option) == 2, option
+        assert option.split("=")[0] in capsys.readouterr().err
+
+
+def test_what_a_kept_reference_leaves_no_room_for(folder, first, tmp_path, capsys):
+    arguments = (f"--reference={folder / 'kept.npz'}", f"--new={folder / 'new'}", f"--out={tmp_path / 'out'}")
+    for option in ("--jpeg-quality=50", "--held-out-share=.5", "--groups=1", "--split=test"):
+        assert run(*arguments, option) == 2, option
+        assert option.split("=")[0] in capsys.readouterr().err
+
+
+def test_a_reference_may_be_kept_beside_the_page(folder, tmp_path):
+    arguments = (f"--reference={folder / 'reference'}", f"--new={folder / 'new'}", f"--out={tmp_path / 'out'}", *FAST)
+    assert run(*arguments, f"--save-reference={tmp_path / 'out' / 'kept.npz'}") == 0
+    assert (tmp_path / "out" / "kept.npz").is_file()
+
+
 def test_tfds_on_both_sides(tmp_path, rng):
     """Two splits of one prepared set, the second at half its brightness: closer together than the first."""
     images = rng.integers(0, 256, (120, 6, 6, 1), dtype=np.uint8)
@@ -126,7 +146,14 @@ def test_usage_is_two(folder, tmp_path, capsys):
         ((reference, new, out, f"--held-out={folder / 'reference'}"), "must not be among the reference images"),
         ((f"--reference={tmp_path / 'same'}", new, out), "of the bank are identical"),
         ((reference, new, out, "--fail-p=2"), "--fail-p must be in"),
+        ((reference, new, out, "--fail-p=.001"), "--permutations=1999 or more"),
+        ((reference, new, out, "--permutations=38"), "--permutations=39 or more"),
         ((reference, new, out, "--save-reference=x.zip"), "must end in .npz"),
+        ((reference, new, out, f"--save-reference={tmp_path / 'no' / 'kept.npz'}"), "does not exist; create it first"),
+        ((reference, new, out, f"--held-out={folder / 'new'}", "--held-out-share=.1"), "Give either --held-out, or"),
+        ((reference, new, out, "--kernel=gaussian:sigma=1", f"--theta-from={folder / 'new'}"), "already gives"),
+        ((reference, new, out, f"--theta-from={folder / 'new'}"), "are also among the new images"),
+        ((reference, new, out, "--theta-from=nothing"), "nothing does not exist"),
         ((reference, new, out, "--new-split=train"), "has no train split; it has all"),
         ((reference, new, out, "--groups=1"), "takes groups from CLASS/GROUP/IMAGE"),
         ((reference, new, out, "--top=-1"), "--top must be at least 0"),

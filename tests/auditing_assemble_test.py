@@ -8,7 +8,7 @@ import pytest
 import tiny
 from scipy.special import logsumexp
 
-from mollax.auditing import assemble, kernels
+from mollax.auditing import assemble
 from mollax.auditing.prepare import prepare
 
 
@@ -67,13 +67,31 @@ def test_the_changed_folder_is_to_blame(found):
 
 
 def test_copies_are_listed(found):
+    """The first three of 120 reference images, whether they came to lie in the bank or in the held-out part."""
     prepared, result = found
-    inside = set(prepared.reference.bank.files)
+    inside = {"bank": set(prepared.reference.bank.files), "held-out": set(prepared.reference.held.files)}
     leaked = result.block["leakage"]
-    assert 1 <= leaked["count"] <= 3  # those of the three that are not in the held-out part
+    assert leaked["count"] == len(leaked["pairs"]) == 3
+    assert leaked["held_out"] == sum(pair["part"] == "held-out" for pair in leaked["pairs"])
     for pair in leaked["pairs"]:
         assert "copied" in pair["new"]
-        assert pair["reference"] in inside
+        assert pair["reference"] in inside[pair["part"]]
+        assert pair["reference"] == pair["new"].replace("copied/", "")
+
+
+def test_the_reference_itself_is_all_copies(folder, tmp_path):
+    prepared, result = run(folder / "reference", folder / "reference", new_limit=0, top=0)
+    leaked = result.block["leakage"]
+    assert (leaked["count"], leaked["held_out"]) == (120, len(prepared.reference.held)) == (120, 24)
+    assert result.block["verdict"].startswith("Copies: 120 of 120 new images are reference images, pixel for pixel")
+
+
+def test_few_new_images(folder, tmp_path):
+    audit_images.write(tmp_path / "few", count=3, first=130)
+    _, result = run(folder / "reference", tmp_path / "few")
+    assert result.block["entropy_aware"] is None
+    assert any("24 held-out and 3 new images" in note for note in result.block["notes"])
+    assert json.dumps(result.block, allow_nan=False)
 
 
 def test_pictures_are_ordered(found):
@@ -114,18 +132,3 @@ def test_an_averaged_kernel_runs(folder):
     _, result = run(folder / "reference", folder / "new", kernel="averaged:floor=.3", top=1)
     assert np.isfinite(result.scored.new_log).all()
     assert result.block["kernel"]["name"] == "averaged"
-
-
-def test_saved_densities_are_used_again(folder, monkeypatch):
-    settings = audit_images.settings(folder / "reference", folder / "new", kernel="gaussian:sigma=.15")
-    prepared = prepare(settings, audit_images.silent)
-    known = np.zeros(len(prepared.reference.held))
-    reference = prepared.reference.__class__(
-        **{**vars(prepared.reference), "kernel": "gaussian", "strength": 0.15, "held_log": known}
-    )
-    scored = assemble.score(settings, prepared._replace(reference=reference), audit_images.silent)
-    assert scored.held_log is known
-    assert scored.how == "as saved with the reference"
-    other = kernels.family("gaussian:sigma=.2", shape=(8, 8, 1), run=None)
-    scored = assemble.score(settings, prepared._replace(reference=reference, family=other), audit_images.silent)
-    assert scored.held_log is not known

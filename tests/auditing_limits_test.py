@@ -35,3 +35,23 @@ def test_limits_are_checked():
         Limits(p=2)
     with pytest.raises(ValueError, match="fail-above must be in"):
         Limits(above=float("nan"))
+    with pytest.raises(ValueError, match=r"fail-p must be in \(0, 1\]; got 0"):
+        Limits(p=0.0)
+
+
+def test_a_gate_that_could_never_fail_is_refused():
+    """p is at least 1 / (permutations + 1) and shared by two tests."""
+    with pytest.raises(ValueError, match=r"--fail-p=0.001 is shared by two tests, 0.0005 each.*--permutations=1999 or"):
+        Limits(p=0.001).check_permutations(1000)
+    Limits(p=0.001).check_permutations(1999)
+    with pytest.raises(ValueError, match="--permutations=1999 or more"):
+        Limits(p=0.001).check_permutations(1998)
+    block = audit_block.made(excess=audit_block.excess(1.0, 1 / 2000), entropy_aware=None)
+    assert broken(block, Limits(p=0.001))  # the smallest p-value of 1,999 permutations
+
+
+def test_the_verdict_has_a_level_too():
+    with pytest.raises(ValueError, match=r"verdict's level of 0.05 is shared.*--permutations=39 or more"):
+        Limits().check_permutations(38)
+    Limits(p=0.5).check_permutations(39)
+    assert (Limits().level, Limits(p=0.2).level, Limits(p=0.01).level) == (0.05, 0.05, 0.01)

@@ -1,5 +1,6 @@
 """Numbers of an audit against NumPy and scipy, on few points."""
 
+import jax
 import numpy as np
 import pytest
 from scipy.special import logsumexp
@@ -35,6 +36,20 @@ def test_densities_do_not_depend_on_chunks(points, monkeypatch):
     )
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert seen == [(5, 12), (10, 12), (12, 12)]
+
+
+def test_all_devices_take_part(points, monkeypatch):
+    """Four virtual devices in tests; a single one reads the bank from the host."""
+    seen = []
+    real = measure.log_density
+    monkeypatch.setattr(
+        measure, "log_density", lambda *a, devices: (seen.append(devices), real(*a, devices=devices))[1]
+    )
+    found = measure.densities(points["new"], points["bank"], Gaussian(0.5))
+    np.testing.assert_allclose(found, brute(points["new"], points["bank"], 0.5), rtol=1e-5)
+    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
+    measure.densities(points["new"], points["bank"], Gaussian(0.5))
+    assert seen == [jax.devices(), None]
 
 
 def test_nearest_by_brute_force(points, monkeypatch):

@@ -9,7 +9,7 @@ from compiling import fast
 
 from mollax import augmenters, experiment, invariance
 from mollax.auditing.kernels import family
-from mollax.auditing.pipeline import training_draw
+from mollax.auditing.pipeline import identity, training_draw
 from mollax.finished_run import FinishedRun
 
 
@@ -30,13 +30,38 @@ def points(count=6):
 
 def test_draws_move_every_image_by_its_key():
     draw, words = training_draw(run_of(tiny.config(mollify__roles=("noise",))))
-    assert words == "flips, crops, rotations and policy as configured, then the mollifier's noise and blur"
+    assert words == "flips, crops, rotations and policy as configured, then the mollifier's noise"
     draw = fast(draw)
     first, again, other = (np.asarray(draw(jax.random.key(k), points())) for k in (0, 0, 1))
     assert first.shape == (6, 64)
     np.testing.assert_array_equal(first, again)
     assert (np.abs(first - other).max(axis=1) > 1e-3).all()
     assert (np.abs(first - np.asarray(points())).max(axis=1) > 1e-3).all()
+
+
+@pytest.mark.parametrize(
+    "roles, words",
+    [
+        (("none", "noise", "blur"), "the mollifier's noise and blur"),
+        (("blur",), "the mollifier's blur"),
+        (("none", "pure_noise"), "the mollifier's pure noise"),
+    ],
+)
+def test_the_mollifier_is_called_by_its_roles(roles, words):
+    assert training_draw(run_of(tiny.config(mollify__roles=roles, augment__pad=0)))[1] == words
+
+
+def test_a_mollifier_that_leaves_images_alone_is_none():
+    with pytest.raises(ValueError, match="trained without augmentation"):
+        training_draw(run_of(tiny.config(mollify__roles=("none",), augment__pad=0)))
+
+
+def test_a_run_is_known_by_its_weights_and_its_augmentation():
+    def of(weight=1.0, **changes):
+        return identity(run_of(tiny.config(**changes), variables={"params": {"w": np.full(3, weight)}}))
+
+    assert of() == of(train__duration="9 steps")
+    assert len({of(), of(weight=2.0), of(augment__pad=0), of(mollify__roles=("noise",))}) == 4
 
 
 def test_crops_alone_keep_the_pixels():

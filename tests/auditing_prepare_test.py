@@ -5,11 +5,13 @@ from pathlib import Path
 import audit_images
 import numpy as np
 import pytest
+import served_run
 
-from mollax import auditing
+from mollax import auditing, experiment
 from mollax.auditing import saved
 from mollax.auditing.prepare import prepare
 from mollax.auditing.space import Features
+from mollax.finished_run import open_run
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +146,10 @@ def test_what_does_not_fit(collections, workdir, tmp_path):
         ({"reference": str(path), "size": 9}, "size=9, but .* holds images of 8 x 8"),
         ({"reference": str(path), "held_out": "x"}, "has a held-out part of its own"),
         ({"reference": str(path), "workdir": workdir}, "holds pixels; give no --workdir"),
+        (
+            {"reference": str(path), "kernel": "mollifier:t=.2", "theta_from": "x"},
+            "already gives; leave one of them out",
+        ),
         ({"workdir": tmp_path}, "There is no config.json"),
         ({"new": str(tmp_path / "nothing")}, "does not exist"),
     ):
@@ -153,3 +159,72 @@ def test_what_does_not_fit(collections, workdir, tmp_path):
     with pytest.raises(ValueError, match=r"must end in .npz"):
         keep(collections, Path("x.zip"))
     assert not saved.is_saved(str(tmp_path / "no.npz"))
+
+
+def keep_run(new, path, workdir, *, seed=0):
+    """A saved reference of the run's own data under its augmentation."""
+    settings = audit_images.settings(new=new, workdir=workdir, kernel="run:draws=2,sigma=.2", limit=60, seed=seed)
+    both = prepare(settings, audit_images.silent)
+    assert both.reference.seed == seed
+    held_log = np.zeros(len(both.reference.held))
+    auditing.save(path, both.reference, both.space, kernel=both.family.text, strength=0.2, held_log=held_log)
+    return both
+
+
+def test_a_saved_run_is_audited_with_its_run(collections, workdir, tmp_path):
+    """Its kernel is of pixels, whatever --workdir says of features, and of that run alone."""
+    path, new = tmp_path / "kept.npz", collections / "new"
+    first = keep_run(new, path, workdir, seed=3)
+    again = prepare(audit_images.settings(path, new, workdir=workdir, seed=5), audit_images.silent)
+    assert again.space.kind == "pixels"
+    assert (again.family.name, again.family.given, again.family.text) == ("run", 0.2, "run:draws=2")
+    assert (again.reference.run, again.reference.seed) == (first.reference.run, 3)
+    with pytest.raises(ValueError, match="name it with --workdir"):
+        prepare(audit_images.settings(path, new), audit_images.silent)
+    other = served_run.write(tmp_path / "other", scores=(), data__limit=150, mollify__roles=("noise",))
+    with pytest.raises(ValueError, match=r"saved with the augmentation of another run .* --kernel=run:sigma=auto"):
+        prepare(audit_images.settings(path, new, workdir=other), audit_images.silent)
+    chosen = prepare(
+        audit_images.settings(path, new, workdir=other, kernel="run:draws=2,sigma=auto", seed=5), audit_images.silent
+    )
+    assert chosen.family.given is None
+    assert chosen.reference.seed == 5
+    assert chosen.reference.run not in ("", first.reference.run)
+
+
+def test_an_explicit_kernel_is_not_the_saved_one(collections, tmp_path):
+    path = tmp_path / "kept.npz"
+    both = prepared(collections, kernel="mollifier:t=.3")
+    auditing.save(
+        path, both.reference, both.space, kernel="mollifier", strength=0.3, held_log=np.zeros(len(both.reference.held))
+    )
+    found = {
+        kernel: prepare(audit_images.settings(path, collections / "new", kernel=kernel), audit_images.silent).family
+        for kernel in ("", "mollifier", "gaussian", "mollifier:t=auto")
+    }
+    assert [(one.name, one.given) for one in found.values()] == [
+        ("mollifier", 0.3),
+        ("mollifier", 0.3),
+        ("gaussian", None),
+        ("mollifier", None),
+    ]
+
+
+def test_held_out_images_did_not_train_the_run(collections, workdir, tmp_path):
+    """The run's data under another path: what is cut from it was seen in training."""
+    split = experiment.load_data(open_run(workdir).config).train
+    np.savez(tmp_path / "copy.npz", images=split.images)
+    settings = audit_images.settings(tmp_path / "copy.npz", collections / "new", workdir=workdir)
+    with pytest.raises(ValueError, match="The run was trained on 27 of the 27 held-out images"):
+        prepare(settings, audit_images.silent)
+    pixels = audit_images.settings(tmp_path / "copy.npz", collections / "new")
+    assert len(prepare(pixels, audit_images.silent).reference.held) == 27
+
+
+def test_images_of_deployment_are_points(collections, tmp_path):
+    audit_images.write(tmp_path / "deployed", count=15, first=100, classes=5, change=lambda x: x // 2)
+    (tmp_path / "deployed" / "0" / "bad.png").write_bytes(b"nothing")
+    found = prepared(collections, theta_from=str(tmp_path / "deployed")).deployment
+    assert found.points.shape == (15, 64)
+    assert found.skipped[0]["where"].endswith("bad.png")
+    assert prepared(collections).deployment is None

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mollax.data.collection import ANY, guess_reader, open_collection
-from mollax.data.dataset import ReadOptions
+from mollax.data.collection import ANY, _split_of, guess_reader, open_collection
+from mollax.data.dataset import ReadOptions, Skip
 
 
 def save(path, value=0, *, size=(6, 4), mode="L"):
@@ -101,6 +101,31 @@ def test_splits_of_two_shapes_are_no_one_list(tmp_path):
     assert open_collection(tmp_path / "set.npz").split == "train"
     with pytest.raises(ValueError, match="differ in image shape: train 8x8x1, test 9x8x1"):
         open_collection(tmp_path / "set.npz", split="all")
+
+
+def test_skipped_images_are_those_of_the_split(tmp_path):
+    """A bad image of train is no matter of test; joined splits have them all."""
+    arrays = {}
+    for split in ("train", "validation", "test"):
+        arrays |= {f"{split}_images": np.full((4, 6, 6), 0.5), f"{split}_labels": np.zeros(4, np.int32)}
+    arrays["train_images"][1, 0, 0] = np.nan
+    arrays["validation_images"][:2, 0, 0] = np.nan
+    np.savez(tmp_path / "set.npz", **arrays)
+    where = {
+        split: [skip.where for skip in read(open_collection(tmp_path / "set.npz", split=split)).skipped]
+        for split in ("train", "validation", "test", "all")
+    }
+    assert where["train"] == ["train_images[1]"]
+    assert where["validation"] == ["validation_images[0]", "validation_images[1]"]
+    assert where["test"] == []
+    assert where["all"] == where["train"] + where["validation"]
+
+
+def test_skipped_images_of_tfds_know_their_split():
+    names = ("beans/train[3]", "beans/validation[3]", "beans/val[0]", "images[0]", "folder/train/x.png")
+    found = [_split_of(Skip(name, "is bad"), ("train", "validation")) for name in names]
+    assert found == ["train", "validation", "validation", None, None]
+    assert _split_of(Skip("tiny_imagenet200/validation[3]", "is bad"), ("train", "test")) is None  # its test split
 
 
 def test_digits_are_arrays():

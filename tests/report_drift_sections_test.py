@@ -34,6 +34,13 @@ def test_long_lists_are_cut():
     assert sections.leakage_section({"leakage": {"count": 0, "pairs": []}}) == []
 
 
+def test_copies_say_of_which_part_they_are():
+    pairs = [{"new": "a", "reference": "b", "part": "held-out"}, {"new": "c", "reference": "d", "part": "bank"}]
+    page = "".join(sections.leakage_section({"leakage": {"count": 2, "pairs": pairs}}))
+    assert "<td>b</td><td>held-out</td>" in page
+    assert "<td>d</td><td>bank</td>" in page
+
+
 def test_other_tests_and_data():
     page = "".join(sections.baselines_section(audit_block.made()))
     assert "<td>MMD</td><td>0.012</td><td style='white-space:nowrap'>0.004</td>" in page

@@ -24,7 +24,7 @@ def test_all_sections(page):
         "Excess by sub-folder",
         "label shift +2.30 nats",
         "within classes +10.0 nats",
-        "Copies of training images",
+        "Copies of reference images",
         "Other tests",
         "scans/bad.png",
         "To get this page again",
@@ -32,6 +32,10 @@ def test_all_sections(page):
         "3 gray images repeated to RGB",
     ):
         assert part in page, part
+
+
+def test_the_glossary_speaks_of_the_level_of_the_verdict(page):
+    assert "at the level of the verdict (2.5 %, half of 5 % for each of two tests)" in page
 
 
 def test_words_are_escaped_and_nothing_is_fetched(page):
@@ -47,7 +51,7 @@ def test_a_bare_block():
     block = audit_block.made(**bare, storage=[], notes=[])
     page = audit_html(block)
     assert "How the reference was stored is not known" in page
-    for heading in ("Where it comes from", "Class by class", "Other tests", "Copies of training", "images to blame"):
+    for heading in ("Where it comes from", "Class by class", "Other tests", "Copies of reference", "images to blame"):
         assert heading not in page
     assert page == audit_html(block)
 

@@ -64,6 +64,21 @@ def test_two_tests_share_the_level():
     assert words.startswith("No difference beyond chance")
 
 
+def test_most_are_copies():
+    leakage = {"count": 200, "pairs": []}
+    words = verdict(audit_block.made(excess=audit_block.excess(-390.0, 0.001), leakage=leakage))
+    assert words.startswith("Copies: 200 of 300 new images are reference images, pixel for pixel")
+    assert "more typical than held-out training images, as copies are." in words
+    same = verdict(audit_block.made(excess=audit_block.excess(0.4, 0.6), leakage=leakage, entropy_aware=None))
+    assert same.startswith("Copies: 200 of 300")
+    assert "No difference beyond chance" in same
+    assert "Copies" not in verdict(audit_block.made(leakage={"count": 150, "pairs": []}))
+
+
+def test_a_companion_that_was_not_tested():
+    assert verdict(audit_block.made(entropy_aware=None)).endswith("companion was not tested, with so few images.")
+
+
 def test_storage():
     words = storage_words(audit_block.made())
     assert words.startswith("Stored differently: size 28 x 28 against 40 x 40.")
@@ -76,7 +91,7 @@ def test_summary():
     text = audit_summary(audit_block.made(), tty=False)
     assert "excess cross-entropy" in text
     assert "+12.3 nats" in text
-    assert "copies of training images" in text
+    assert "copies of reference images" in text
     assert [line.split("  ")[0] for line in text.splitlines()][-1] == "skipped"
     table = audit_summary(audit_block.made(baselines=None, leakage=None, skipped=[], entropy_aware=None), tty=True)
     assert table.row_count == 6

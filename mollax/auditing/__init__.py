@@ -7,7 +7,18 @@ Images are uint8 NHWC until they are points, float32 rows (n, d): pixels in [0, 
 from mollax.auditing.assemble import Found, about_storage, measure_all
 from mollax.auditing.limits import Limits, broken
 from mollax.auditing.prepare import Prepared, prepare
-from mollax.auditing.saved import save
+from mollax.auditing.saved import check_place, save
 from mollax.auditing.settings import Settings
 
-__all__ = ["Found", "Limits", "Prepared", "Settings", "about_storage", "broken", "measure_all", "prepare", "save"]
+__all__ = [
+    "Found",
+    "Limits",
+    "Prepared",
+    "Settings",
+    "about_storage",
+    "broken",
+    "check_place",
+    "measure_all",
+    "prepare",
+    "save",
+]

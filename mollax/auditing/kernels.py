@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ from mollax.auditing.material import Show
 from mollax.auditing.pipeline import training_draw
 from mollax.data.options import evenly_spaced
 from mollax.drift.augmented import Augmented
-from mollax.drift.averaged_mollifier import AveragedMollifier
+from mollax.drift.averaged_mollifier import AveragedMollifier, fit_nodes
 from mollax.drift.kernels import BlurNoise, Gaussian, Kernel, Mollifier
 from mollax.drift.theta import choose_theta
 from mollax.finished_run import FinishedRun
@@ -32,6 +32,8 @@ OPTIONS: dict[str, dict[str, float | None]] = {
 LARGEST_BANK = 20_000  # images of the bank that take part in the choice of the strength
 SAMPLE = 500  # of them, whose likelihood is averaged
 EVALUATIONS = 27  # of a search, about
+
+Rows = Float[np.ndarray, "_ d"]
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,14 @@ def family(text: str, *, shape: tuple[int, int, int] | None, run: FinishedRun | 
     high = 1.0 if name in ("mollifier", "averaged") else math.inf
     if given is not None:
         make(given)  # the kernel's own checks
-    rest = ",".join(f"{key}={value:g}" for key, value in options.items() if key != strength)
-    return Family(
-        name, f"{name}:{rest}".rstrip(":"), strength, given, make, words, 1e-6, high, name in ("mollifier", "averaged")
-    )
+    text = without_strength(name, options)
+    return Family(name, text, strength, given, make, words, 1e-6, high, name in ("mollifier", "averaged"))
+
+
+def without_strength(name: str, options: Mapping[str, float | None]) -> str:
+    """--kernel without its strength, by which kernels of one family are known: "blur_noise:scale=1"."""
+    rest = ",".join(f"{key}={value:g}" for key, value in list(options.items())[1:])
+    return f"{name}:{rest}".rstrip(":")
 
 
 def _maker(
@@ -139,16 +145,18 @@ def _maker(
 
 def choose(
     found: Family,
-    bank: Float[np.ndarray, "n d"],
+    bank: Rows,
     *,
     hashes: Sequence[bytes],
     groups: Sequence[str] | None = None,
+    points: Rows | None = None,
     seed: int = 0,
     show: Show | None = None,
 ) -> tuple[float, str]:
-    """The strength and how it was found: as asked for, or by the leave-one-out likelihood of points of the bank.
+    """The strength and how it was found: as asked for, or the one that explains points best.
 
-    Copies are left out of the choice, since they make ever narrower kernels better.
+    These are points of the bank, by leave-one-out, or others (`points`) that are in neither bank nor held-out part.
+    Copies in the bank are left out of the choice, since they make ever narrower kernels better.
 
     Raises:
       ValueError: if all images of the bank are identical, or the likelihood is largest at an end of its range.
@@ -162,25 +170,88 @@ def choose(
             "reference images."
         )
     rows = first[evenly_spaced(len(first), LARGEST_BANK)]
-    numbers = None if groups is None else np.unique(np.asarray(groups)[rows], return_inverse=True)[1]
     slow = found.name in ("averaged", "run")
-    sample = min(len(rows), SAMPLE // (4 if slow else 1))
+    sample = min(len(rows if points is None else points), SAMPLE // (4 if slow else 1))
+    scored: dict[str, Any] = {"points": points}
+    if points is None and groups is not None:
+        scored = {"groups": np.unique(np.asarray(groups)[rows], return_inverse=True)[1]}
+    low, high = (0.005, 0.999) if math.isfinite(found.high) else (None, None)
+    part = bank if len(rows) == len(bank) else bank[rows]
+    options = scored | {"sample": sample, "tolerance": 0.1 if slow else 0.02, "seed": seed, "devices": all_devices()}
+    try:
+        chosen = choose_theta(_counted(found, show), part, low=low, high=high, **options)
+    except ValueError as error:
+        if "at the end" not in str(error):
+            raise
+        example = {"sigma": 0.1, "t": 0.2, "floor": 0.1}[found.strength]
+        named = f"{found.text}{',' if ':' in found.text else ':'}{found.strength}={example:g}"
+        raise ValueError(
+            f"No {found.strength} for --kernel={found.text} can be chosen: the likelihood of images is largest at an "
+            "end of the strengths that were tried. At the low end near-copies among the images are the usual cause. "
+            f"Give it yourself, such as --kernel={named}."
+        ) from error
+    if show:
+        show("choosing " + found.strength, EVALUATIONS, EVALUATIONS)
+    of = f"{sample:,} images of {len(rows):,} in the bank" if points is None else f"{sample:,} images of --theta-from"
+    how = f"by the {'leave-one-out ' * (points is None)}likelihood of {of}"
+    return float(chosen.theta), f"{found.strength} = {chosen.theta:.4g}, chosen {how}"
+
+
+def all_devices() -> Sequence[jax.Device] | None:
+    """The devices of this host, over which a bank is split. None for one, which then reads the bank block by block, so
+    that it need not fit into its memory."""
+    devices = jax.local_devices()
+    return devices if len(devices) > 1 else None
+
+
+def _counted(found: Family, show: Show | None) -> Callable[[Any], Kernel]:
+    """The family's kernels, the number of which is shown as they are made."""
     tried = 0
 
-    def counted(strength: Any) -> Kernel:
+    def make(strength: Any) -> Kernel:
         nonlocal tried
         tried += 1
         if show:
             show("choosing " + found.strength, tried, max(tried, EVALUATIONS))
         return found.make(strength)
 
-    low, high = (0.005, 0.999) if math.isfinite(found.high) else (None, None)
-    part = bank if len(rows) == len(bank) else bank[rows]
-    tolerance = 0.1 if slow else 0.02
-    chosen = choose_theta(
-        counted, part, groups=numbers, sample=sample, tolerance=tolerance, seed=seed, low=low, high=high
-    )
-    if show:
-        show("choosing " + found.strength, EVALUATIONS, EVALUATIONS)
-    how = f"by the leave-one-out likelihood of {sample:,} images of {len(rows):,} in the bank"
-    return float(chosen.theta), f"{found.strength} = {chosen.theta:.4g}, chosen {how}"
+    return make
+
+
+def choose_finely(found: Family, bank: Rows, some: Rows, **options: Any) -> tuple[Family, float, str]:
+    """The kernels with as many nodes as `some` points of both sides need, their strength, and how it was found.
+
+    Only an averaged kernel has nodes. They are counted at the chosen strength; if they were too few, the strength is
+    chosen once more with what was found, so that choice, audit and curve are of one kernel.
+
+    Args:
+      found, bank: as for `choose`.
+      some: held-out and new points.
+      options: of `choose`.
+
+    Raises:
+      ValueError: as `choose`; for a floor so low that no number of nodes is enough.
+    """
+    strength, how = choose(found, bank, **options)
+    finer = _with_nodes(found, strength, bank, some)
+    if finer is found or found.given is not None:
+        return finer, strength, how
+    strength, how = choose(finer, bank, **options)
+    return _with_nodes(finer, strength, bank, some), strength, how
+
+
+def _with_nodes(found: Family, strength: float, bank: Rows, some: Rows) -> Family:
+    """The kernels with as many nodes as log-densities of `some` points need; `found` itself if it has them."""
+    kernel = found.make(strength)
+    if not isinstance(kernel, AveragedMollifier):
+        return found
+    try:
+        fitted = fit_nodes(some, bank, kernel)
+    except RuntimeError as error:
+        raise ValueError(
+            f"A floor of {strength:.3g} is too low for these images: the kernel's integrals over temperatures do not "
+            f"settle. Give a higher one, such as --kernel=averaged:floor={min(2 * strength, 0.5):.2g}."
+        ) from error
+    if fitted == kernel:
+        return found
+    return replace(found, make=lambda s: replace(fitted, floor=float(s)))

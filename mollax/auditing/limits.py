@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mollax import checks
+from mollax.report.drift_words import LEVEL
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Limits:
       flagged_share: broken if more of the new images are flagged.
 
     Raises:
-      ValueError: for a p or a share not in [0, 1], or a limit that is not finite.
+      ValueError: for a p not in (0, 1], a share not in [0, 1], or a limit that is not finite.
     """
 
     above: float | None = None
@@ -32,11 +34,28 @@ class Limits:
         for name, value, low, high in (
             ("--fail-above", self.above, None, None),
             ("--fail-below", self.below, None, None),
-            ("--fail-p", self.p, 0.0, 1.0),
             ("--fail-flagged-share", self.flagged_share, 0.0, 1.0),
         ):
             if value is not None:
                 checks.in_range(name, value, low, high)
+        if self.p is not None:
+            checks.in_range("--fail-p", self.p, 0.0, 1.0, open_low=True)
+
+    @property
+    def level(self) -> float:
+        """The smallest level that both tests will share: the verdict's, or `p` below it."""
+        return LEVEL if self.p is None else min(self.p, LEVEL)
+
+    def check_permutations(self, permutations: int) -> None:
+        """Raises ValueError where `level` could never be reached: no p-value is below 1 / (permutations + 1)."""
+        least = 1 / (checks.positive_int("--permutations", permutations) + 1)
+        if least > self.level / 2:
+            what = f"The verdict's level of {LEVEL:g}" if self.level == LEVEL else f"--fail-p={self.p:g}"
+            raise ValueError(
+                f"{what} is shared by two tests, {self.level / 2:g} each, but {permutations:,} permutations give no "
+                f"p-value below {least:.3g}: nothing could ever be found. Give --permutations="
+                f"{math.ceil(2 / self.level - 1e-9) - 1} or more."
+            )
 
 
 def broken(block: Mapping[str, Any], limits: Limits) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int
 
-from mollax.auditing.kernels import Family
+from mollax.auditing.kernels import Family, all_devices
 from mollax.auditing.material import Show
 from mollax.auditing.reference import Part
 from mollax.data.options import evenly_spaced
@@ -33,14 +33,14 @@ Rows = Float32[np.ndarray, "_ d"]
 def densities(
     points: Rows, bank: Rows, kernel: Kernel, *, show: Show | None = None, what: str = "densities"
 ) -> Float64[np.ndarray, " m"]:
-    """log p of each point under the bank, in nats; `show` is called as they come."""
+    """log p of each point under the bank, in nats, by all devices of this host; `show` is called as they come."""
     found = []
     for start in range(0, len(points), CHUNK):
         part = points[start : start + CHUNK]
         count = len(part)
         if count < CHUNK < len(points):  # the shape of the others: one program for all
             part = np.pad(part, ((0, CHUNK - count), (0, 0)), mode="edge")
-        found.append(np.asarray(log_density(part, bank, kernel))[:count])
+        found.append(np.asarray(log_density(part, bank, kernel, devices=all_devices()))[:count])
         if show:
             show(what, start + count, len(points))
     return np.concatenate(found).astype(np.float64)
@@ -97,7 +97,7 @@ def theta_curve(
     shares = []
     for i, theta in enumerate(thetas):
         kernel = found.make(theta)
-        logs = np.asarray(log_density(points, bank_points, kernel)).astype(np.float64) + offset
+        logs = np.asarray(log_density(points, bank_points, kernel, devices=all_devices())).astype(np.float64) + offset
         curve["held"].append(-float(logs[: len(held_rows)].mean()))
         curve["new"].append(-float(logs[len(held_rows) :].mean()))
         if confused is not None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mollax import augmenters, invariance, mollify, preparation
@@ -26,11 +29,11 @@ def training_draw(run: FinishedRun) -> tuple[Draw, str]:
     """
     height, width, channels = run.results["data"]["image_shape"]
     augment, mollifier = preparation.create_augment(run.config), preparation.create_mollifier(run.config)
-    learned = isinstance(run.model, invariance.TransformedClassifier)
+    learned, degrading = learns_transforms(run), _roles(mollifier)
     parts = [
         *(["flips, crops, rotations and policy as configured"] if augment else []),
         *([f"learned transforms ({run.config.invariance.augmenter})"] if learned else []),
-        *(["the mollifier's noise and blur"] if mollifier else []),
+        *([f"the mollifier's {' and '.join(degrading)}"] if degrading else []),
     ]
     if not parts:
         raise ValueError('The run trained without augmentation, so --kernel="run" has none; use --kernel=gaussian.')
@@ -46,13 +49,36 @@ def training_draw(run: FinishedRun) -> tuple[Draw, str]:
             image = augment(classic, image)
         if learned:
             image = _moved(run, flow, image)
-        if mollifier is not None:
+        if mollifier is not None and degrading:
             plain = standardize(image, run.mean, run.std)[None]
             degraded = mollify.mollify_batch(degrade, plain, jnp.ones((1, 1), jnp.float32), **_images_only(mollifier))
             image = unstandardize(degraded.images[0], run.mean, run.std)
         return image.reshape(-1)
 
     return draw, ", then ".join(parts)
+
+
+def learns_transforms(run: FinishedRun) -> bool:
+    """Whether the run's augmentation was learned from its training images, in whole or in part."""
+    return isinstance(run.model, invariance.TransformedClassifier)
+
+
+def identity(run: FinishedRun) -> str:
+    """What tells the run's augmentation from that of others, wherever the run is kept: a hash of its weights and of
+    what its config says of augmentation."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in ("augment", "mollify", "invariance"):
+        digest.update(json.dumps(run.config[name].to_dict(), sort_keys=True).encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(run.variables):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
+def _roles(mollifier: dict[str, Any] | None) -> list[str]:
+    """The roles that change an image, in words."""
+    roles = () if mollifier is None else mollifier["roles"]
+    return [role.replace("_", " ") for role in dict.fromkeys(roles) if role != "none"]
 
 
 def _images_only(mollifier: dict[str, Any]) -> dict[str, Any]:

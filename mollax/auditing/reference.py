@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import Float, Float32, Int32, UInt8
 
 from mollax import experiment
-from mollax.auditing import material
+from mollax.auditing import material, trained
 from mollax.auditing.material import Form, Show, Side
-from mollax.auditing.settings import Settings
+from mollax.auditing.pipeline import learns_transforms
+from mollax.auditing.settings import HELD_SHARE, Settings
 from mollax.auditing.space import Features, Space
 from mollax.data.collection import Collection, Loaded, open_collection
 from mollax.data.dataset import Split
@@ -55,9 +56,11 @@ class Reference:
       class_names: of the labels; empty without.
       storage: how its images are stored.
       bank, held: its parts.
-      hashes: of the bank's images, by content.
+      hashes, held_hashes: of the images of bank and held-out part, by content.
       notes, skipped: of reading.
       kernel, strength, held_log: of a saved reference: --kernel, its strength and the held-out log-densities.
+      run, seed: what the kernel "run" depends on: `pipeline.identity` of the run ("" for other kernels, or where it is
+        not known), and the seed of its draws.
     """
 
     about: dict[str, Any]
@@ -67,11 +70,14 @@ class Reference:
     bank: Part
     held: Part
     hashes: list[bytes]
+    held_hashes: list[bytes]
     notes: tuple[str, ...]
     skipped: tuple[dict[str, str], ...]
     kernel: str = ""
     strength: float | None = None
     held_log: Float[np.ndarray, " h"] | None = None
+    run: str = ""
+    seed: int | None = None
 
 
 def is_run_data(settings: Settings, features: Features) -> bool:
@@ -114,8 +120,16 @@ def _side(
     return Side(loaded, classes, about, storage)
 
 
-def from_images(settings: Settings, space: Space, collection: Collection, form: Form, show: Show) -> Reference:
-    """Images of a collection, with the held-out part that --held-out names or one cut from them."""
+def from_images(
+    settings: Settings, features: Features | None, space: Space, collection: Collection, form: Form, show: Show
+) -> Reference:
+    """Images of a collection, with the held-out part that --held-out names or one cut from them.
+
+    Where a network, or an augmentation that was learned, takes part, held-out images are those that it did not see.
+
+    Raises:
+      ValueError: for a held-out part that is none; see `material` and `trained`.
+    """
     side = material.load(collection, form, limit=settings.limit, show=show, what="reading reference")
     given = material.open_held_out(settings)
     notes, skipped = list(side.loaded.notes), list(side.loaded.skipped)
@@ -129,18 +143,29 @@ def from_images(settings: Settings, space: Space, collection: Collection, form: 
         bank_groups, held_groups = (material.groups_of(one, settings.groups) for one in (bank.loaded, held))
     else:
         groups = material.groups_of(side.loaded, settings.groups)
-        first, second = material.cut_held_out(len(side), settings.held_out_share, groups=groups, seed=settings.seed)
+        share = HELD_SHARE if settings.held_out_share is None else settings.held_out_share
+        first, second = material.cut_held_out(len(side), share, groups=groups, seed=settings.seed)
         held, bank = side.loaded.take(second), replace(side, loaded=side.loaded.take(first))
         bank_groups, held_groups = (
             None if groups is None else tuple(groups[i] for i in part) for part in (first, second)
         )
         what = "" if groups is None else f", whole groups, {len(set(held_groups or ()))} of {len(set(groups))}"
         where = f"{len(second):,} of {len(side):,} reference images, drawn by seed {settings.seed}{what}"
+    if features is not None and learns(features, space):
+        held, unseen, said = trained.without_trained(held, features, form)
+        notes += said
+        if held_groups is not None:
+            held_groups = tuple(held_groups[i] for i in np.flatnonzero(unseen))
     bank, kept = material.without_held_out(bank, held, given=given is not None)
     if bank_groups is not None:
         bank_groups = tuple(group for group, stays in zip(bank_groups, kept, strict=True) if stays)
     bank = replace(bank, about=bank.about | {"held_from": where}, loaded=replace(bank.loaded, skipped=tuple(skipped)))
     return _reference(space, form, bank, held, bank_groups, held_groups, notes, show)
+
+
+def learns(features: Features, space: Space) -> bool:
+    """Whether what an audit measures was learned from the run's training images: features, or transforms."""
+    return space.kind == "features" or learns_transforms(features.run)
 
 
 def _reference(
@@ -168,6 +193,7 @@ def _reference(
         bank=part(loaded, bank_groups, "features of bank"),
         held=part(held, held_groups, "features of held-out"),
         hashes=content_hashes(loaded.images),
+        held_hashes=content_hashes(held.images),
         notes=(*notes, *extra),
         skipped=skipped,
     )

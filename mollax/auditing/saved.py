@@ -12,10 +12,22 @@ import numpy as np
 from mollax.auditing.material import Form
 from mollax.auditing.reference import Part, Reference
 from mollax.auditing.space import Space
+from mollax.data.duplicates import content_hashes
 from mollax.data.inspect import Storage
 
 VERSION = 1
 PROBES = 8  # images by which a run is known again
+
+
+def check_place(path: Path, *, to_come: Path | None = None) -> None:
+    """Raises ValueError unless the path of --save-reference ends in .npz and lies in a folder that exists, or that is
+    `to_come`."""
+    if path.suffix != ".npz":
+        raise ValueError(f"--save-reference={path} must end in .npz.")
+    if not path.parent.is_dir() and (to_come is None or path.parent.resolve() != to_come.resolve()):
+        raise ValueError(f"--save-reference={path}: the folder {path.parent} does not exist; create it first.")
+    if path.is_dir():
+        raise ValueError(f"--save-reference={path} is a folder; name a file.")
 
 
 def save(path: Path, reference: Reference, space: Space, *, kernel: str, strength: float, held_log: Any) -> None:
@@ -24,11 +36,16 @@ def save(path: Path, reference: Reference, space: Space, *, kernel: str, strengt
     Pixels are kept as 8-bit images; features as such, with a few images to know the run by. Training images are
     recognizable in it: keep it as the data themselves.
 
+    Args:
+      path: of the file.
+      reference: with the run and the seed that its kernel depends on.
+      space: of its points.
+      kernel, strength, held_log: the kernel without its strength, that, and the held-out log-densities.
+
     Raises:
-      ValueError: if the path does not end in .npz.
+      ValueError: as `check_place`.
     """
-    if path.suffix != ".npz":
-        raise ValueError(f"--save-reference={path} must end in .npz.")
+    check_place(path)
     meta = {
         "about": reference.about,
         "form": asdict(reference.form),
@@ -38,6 +55,8 @@ def save(path: Path, reference: Reference, space: Space, *, kernel: str, strengt
         "kernel": kernel,
         "strength": strength,
         "space": space.kind,
+        "run": reference.run,
+        "seed": reference.seed,
     }
     arrays: dict[str, Any] = {"mollax_reference": np.int32(VERSION), "meta": np.array(json.dumps(meta))}
     for name, part in (("bank", reference.bank), ("held", reference.held)):
@@ -47,7 +66,9 @@ def save(path: Path, reference: Reference, space: Space, *, kernel: str, strengt
         arrays |= {} if part.groups is None else {f"{name}_groups": np.array(part.groups)}
     if space.kind == "features" and reference.held.images is not None:
         arrays["probe"] = reference.held.images[:PROBES]
-    arrays |= {"held_log": held_log, "hashes": np.frombuffer(b"".join(reference.hashes), np.uint8).reshape(-1, 16)}
+    arrays |= {"held_log": held_log}
+    for name, hashes in (("hashes", reference.hashes), ("held_hashes", reference.held_hashes)):
+        arrays[name] = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 16)
     draft = path.with_name(f".{path.name}.partial.npz")
     np.savez_compressed(draft, **arrays)
     draft.replace(path)
@@ -84,6 +105,7 @@ def load_saved(path: Path) -> tuple[Reference, str, np.ndarray | None]:
         files = tuple(arrays[f"{name}_files"].tolist())
         words = None if groups is None else tuple(groups.tolist())
         parts.append(Part(points, images, arrays.get(f"{name}_labels"), words, files))
+    hashes, held_hashes, notes = _hashes(arrays, parts[1])
     reference = Reference(
         about=meta["about"],
         form=Form(**meta["form"]),
@@ -91,11 +113,24 @@ def load_saved(path: Path) -> tuple[Reference, str, np.ndarray | None]:
         storage=Storage(**meta["storage"]) if meta["storage"] else None,
         bank=parts[0],
         held=parts[1],
-        hashes=[row.tobytes() for row in arrays["hashes"]],
-        notes=(*meta["notes"], f"reference read from {path.name}"),
+        hashes=hashes,
+        held_hashes=held_hashes,
+        notes=(*meta["notes"], f"reference read from {path.name}", *notes),
         skipped=(),
         kernel=meta["kernel"],
         strength=meta["strength"],
         held_log=arrays["held_log"],
+        run=meta.get("run", ""),
+        seed=meta.get("seed"),
     )
     return reference, meta["space"], arrays.get("probe")
+
+
+def _hashes(arrays: dict[str, Any], held: Part) -> tuple[list[bytes], list[bytes], list[str]]:
+    """Hashes of bank and held-out images, and a note where a file of an earlier version has none of the latter."""
+    bank = [row.tobytes() for row in arrays["hashes"]]
+    if "held_hashes" in arrays:
+        return bank, [row.tobytes() for row in arrays["held_hashes"]], []
+    if held.images is not None:
+        return bank, content_hashes(held.images), []
+    return bank, [], ["copies of held-out images are not looked for: the reference was saved by an earlier version"]

@@ -6,7 +6,8 @@ opened first (names, labels, how images are stored), then read at the size and c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -246,6 +247,14 @@ def _read_npz(path: Path) -> RawData:
     return RawData(splits, names, tuple(skips), tuple(words))
 
 
+def _split_of(skip: Skip, splits: Container[str]) -> str | None:
+    """The split that an image was to be in, by what npz ("test_images[3]") and tfds ("beans/test[3]") call it; None if
+    that does not name one of the splits."""
+    found = re.search(r"(?:^|/)(\w+?)(?:_images)?\[\d+\]$", skip.where)
+    named = SPLITS.get(found[1].lower()) if found else None
+    return named if named is not None and named in splits else None
+
+
 def _open_array(raw: RawData, reader: str, path: str, name: str, split: str, preferred: str) -> Collection:
     """A set that its reader gives as arrays."""
     taken = _choose(list(raw.splits), split, preferred, path)
@@ -254,15 +263,16 @@ def _open_array(raw: RawData, reader: str, path: str, name: str, split: str, pre
         listed = ", ".join(f"{part} {'x'.join(map(str, shape))}" for part, shape in shapes.items())
         raise ValueError(f"Splits of {path} differ in image shape: {listed}. Take one of them, not 'all'.")
     chosen = join(list(raw.splits.values())) if taken == "all" and "all" not in raw.splits else raw.splits[taken]
+    skipped = tuple(skip for skip in raw.skipped if taken == "all" or _split_of(skip, raw.splits) in (None, taken))
     if len(chosen) == 0:
-        reason = f": {raw.skipped[0].where} {raw.skipped[0].reason}" if raw.skipped else ""
+        reason = f": {skipped[0].where} {skipped[0].reason}" if skipped else ""
         raise ValueError(f"{path} has no image that can be used{reason}.")
 
     def read(positions: Int[np.ndarray, " m"], options: ReadOptions) -> Loaded:
         split, done = conform_split(take(chosen, positions), options)
         words = tuple(f"{taken}[{i}]" for i in positions), ("",) * len(positions)
         notes = tuple(f"{len(positions):,} images {what}" for what in done)
-        return Loaded(_array(split.images), split.labels if raw.class_names else None, *words, raw.skipped, notes)
+        return Loaded(_array(split.images), split.labels if raw.class_names else None, *words, skipped, notes)
 
     labels = chosen.labels if raw.class_names else None
     title = name or (reader if reader == "digits" else Path(path).resolve().name.split(".")[0])

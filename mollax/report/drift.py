@@ -51,7 +51,11 @@ _GLOSSARY = (
         "Flagged",
         "share of new images whose contribution is above that of 95 % of held-out ones. Without drift it is about 5 %.",
     ),
-    ("Detectable", "the smallest excess that so many images show in four of five audits; what is below stays unseen."),
+    (
+        "Detectable",
+        "the smallest excess that so many images show in four of five audits, at the level of the verdict (2.5 %, half "
+        "of 5 % for each of two tests); smaller ones may stay unseen.",
+    ),
 )
 _HISTOGRAM = (
     "How surprising single images are: blue held-out training images, orange new ones. What lies to the right of the "

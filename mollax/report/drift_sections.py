@@ -22,8 +22,9 @@ _CLASSES = (
     "Excess of each class over held-out images of the same class, with 95 % intervals; p-values corrected by Holm."
 )
 _LEAKED = (
-    "New images that are training images, pixel for pixel at the size of this audit. They look perfectly typical; a "
-    "test set with such images overstates how good a classifier is. They are counted in all numbers here."
+    "New images that are images of the reference, pixel for pixel at the size of this audit. Those of the bank look "
+    "perfectly typical, those of the held-out part as its others do. A test set with such images overstates how good a "
+    "classifier is. They are counted in all numbers here."
 )
 
 
@@ -85,16 +86,19 @@ def classes_section(block: Block) -> list[str]:
 
 
 def leakage_section(block: Block) -> list[str]:
-    """Copies of training images; nothing where there is none."""
+    """Copies of bank and held-out images; nothing where there is none."""
     leakage = block.get("leakage") or {}
     if not leakage.get("count"):
         return []
     count = int(leakage["count"])
-    rows = [[escape(pair["new"]), escape(pair["reference"])] for pair in leakage["pairs"][:MAX_LISTED]]
-    table = html_rows(("new image", "training image"), rows)
+    rows = [
+        [escape(pair["new"]), escape(pair["reference"]), escape(pair.get("part", "bank"))]
+        for pair in leakage["pairs"][:MAX_LISTED]
+    ]
+    table = html_rows(("new image", "reference image", "of the"), rows)
     summary = f"{count:,} copies" + (f", the first {MAX_LISTED}" if count > MAX_LISTED else "")
     return [
-        "<h2>Copies of training images</h2>",
+        "<h2>Copies of reference images</h2>",
         f"<div class='panel'><p>{_LEAKED}</p><details><summary>{summary}</summary><div class='scroll'>{table}</div>"
         "</details></div>",
     ]

@@ -17,7 +17,7 @@ from rich.text import Text
 from mollax.report.table import DASH, _aligned, as_float, percent
 
 Block = Mapping[str, Any]
-LEVEL = 0.05
+LEVEL = 0.05  # of an alarm by either of two tests, each of which has half of it
 # Of the excess in units of the spread, as Cohen's for a difference of means.
 SIZES = ((0.1, "very small"), (0.35, "small"), (0.65, "moderate"), (math.inf, "large"))
 
@@ -61,8 +61,23 @@ def size_words(block: Block) -> str:
     return next(word for limit, word in SIZES if effect < limit or limit == math.inf)
 
 
+def copied(block: Block) -> int:
+    """How many new images are reference images, pixel for pixel, if most of them are; else 0."""
+    count = int((block.get("leakage") or {}).get("count", 0))
+    return count if 2 * count > int(block["new"]["images"]) else 0
+
+
 def verdict(block: Block) -> str:
-    """What was found, with significance and size kept apart."""
+    """What was found, with significance and size kept apart; copies first, if most new images are."""
+    words = _difference(block)
+    if count := copied(block):
+        of = f"{count:,} of {int(block['new']['images']):,} new images are reference images, pixel for pixel"
+        words = f"Copies: {of}, so that what follows says little of other images. {words}"
+    return words if block.get("entropy_aware") else f"{words} Its companion was not tested, with so few images."
+
+
+def _difference(block: Block) -> str:
+    """The sentence on both tests."""
     excess, companion = block["excess"], block.get("entropy_aware") or {}
     by_excess, by_companion = is_drift(block)
     value = as_float(excess["value"])
@@ -77,9 +92,10 @@ def verdict(block: Block) -> str:
                 f"Different beyond chance ({p}), by {nats(value)} nats an image ({interval}; {effect}): new images are "
                 f"less typical than held-out training images; {flagged}."
             )
+        alike = "copies are" if copied(block) else "blurred, faded or repeated images and single classes are"
         return (
             f"Different beyond chance ({p}), by {nats(value)} nats an image ({interval}; {effect}): new images are "
-            "more typical than held-out training images, as blurred, faded or repeated images and single classes are."
+            f"more typical than held-out training images, as {alike}."
         )
     if by_companion:
         return (
@@ -130,7 +146,7 @@ def rows(block: Block) -> list[tuple[str, str, str]]:
     for name, row in (block.get("baselines") or {}).items():
         found.append((name, nats(row["value"]), p_words(row["p_value"])))
     if leaked := (block.get("leakage") or {}).get("count"):
-        found.append(("copies of training images", f"{int(leaked):,}", "among the new ones; counted above"))
+        found.append(("copies of reference images", f"{int(leaked):,}", "among the new ones; counted above"))
     if block.get("skipped"):
         found.append(("skipped", f"{len(block['skipped']):,}", "files that cannot be read"))
     return found
