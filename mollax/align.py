@@ -24,7 +24,7 @@ from mollax import checks, data, evaluators, experiment, host, invariance
 from mollax.data import Dataset
 from mollax.data.export import choose, class_folders
 from mollax.finished_run import FinishedRun, open_run, read_records
-from mollax.logbook import write_json
+from mollax.logbook import quiet_libraries, write_json
 from mollax.progress import Terminal
 from mollax.report.invariance_plots import aligned_means
 
@@ -154,9 +154,7 @@ def _run(options: argparse.Namespace) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command; errors that a user can mend end in one message and exit code 2."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for noisy in ("absl", "jax", "orbax"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    quiet_libraries()
     try:
         print(_run(options))
     except KeyboardInterrupt:

@@ -11,7 +11,6 @@ reference). Writes audit.json and audit.html into --out. Exit codes: 0 fine, 1 f
 from __future__ import annotations
 
 import argparse
-import logging
 import shlex
 import sys
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from typing import Any
 from mollax import auditing, host
 from mollax.auditing import Found, Limits, Settings
 from mollax.data.collection import KNOWN, NAMES
-from mollax.logbook import write_json
+from mollax.logbook import quiet_libraries, write_json
 from mollax.progress import Terminal
 from mollax.report.drift import write_audit
 from mollax.report.drift_words import audit_summary, storage_words
@@ -135,9 +134,7 @@ def _print(block: dict[str, Any], failed: Sequence[str], options: argparse.Names
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command; errors that a user can mend end in one message and exit code 2, others in 1."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for noisy in ("absl", "jax", "orbax"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    quiet_libraries()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = _run(options, shlex.join(["python", "-m", "mollax.audit", *words]))

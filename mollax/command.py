@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import logging
 import re
 import sys
 import traceback
@@ -64,13 +63,6 @@ def stop(message: str) -> NoReturn:
     """Ends the program with one message and exit code 2: something that the user can mend."""
     print(f"mollax: {message}", file=sys.stderr)
     sys.exit(2)
-
-
-def quiet_libraries() -> None:
-    """Shows our log as plain lines, and of noisy libraries warnings only."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    for noisy in ("absl", "jax", "orbax"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def attempt(action: Callable[[], Any]) -> None:

@@ -25,7 +25,7 @@ from jax import export as jax_export
 from jaxtyping import Array, UInt8
 
 from mollax import __version__, checks, export_loader
-from mollax.logbook import write_json
+from mollax.logbook import quiet_libraries, write_json
 from mollax.serving import Outputs, Service, open_service, serve
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -152,9 +152,7 @@ def _run(options: argparse.Namespace) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command: see the exit codes above."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    for noisy in ("absl", "jax", "orbax"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    quiet_libraries()
     try:
         print(_run(options))
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""What a run writes down as it goes: metrics.jsonl, TensorBoard events, JSON files, and train.log."""
+"""What a run writes down as it goes: metrics.jsonl, TensorBoard events, JSON files, train.log, and lines to read."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+
+def quiet_libraries() -> None:
+    """Shows our log as plain lines, and of noisy libraries warnings only."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    for noisy in ("absl", "jax", "orbax"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ import jax
 from absl import app, flags
 
 from mollax import command, host
+from mollax.logbook import quiet_libraries
 from mollax.train import evaluate, train_and_evaluate
 
 _MODE = flags.DEFINE_enum(
@@ -26,7 +27,7 @@ _PROCESS = flags.DEFINE_integer("process", 0, "Several hosts: number of this pro
 
 def main(_: Sequence[str]) -> None:
     """Runs the program; errors that a user can mend end in one message and exit code 2."""
-    command.quiet_libraries()
+    quiet_libraries()
     if command.CONFIG.value is None or not command.WORKDIR.value:
         command.stop("give --config=FILE and --workdir=FOLDER, such as configs/digits.py and runs/digits.")
     config, workdir = command.CONFIG.value, Path(command.WORKDIR.value)

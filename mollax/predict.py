@@ -36,6 +36,7 @@ from mollax import checks
 from mollax.data import ReadOptions
 from mollax.data.decode import count_kinds
 from mollax.data.stream import Found, decode_batches, find_images
+from mollax.logbook import quiet_libraries
 from mollax.progress import Terminal
 from mollax.serving import Outputs, Server, Service, open_service
 
@@ -223,9 +224,7 @@ def _predict(options: argparse.Namespace, service: Service, found: list[Found]) 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command: see the exit codes above."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    for noisy in ("absl", "jax", "orbax"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    quiet_libraries()
     code = 2
     try:
         service, found = _prepare(options)

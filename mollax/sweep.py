@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 from mollax import command, experiment, grid, host, report
 from mollax.checkpoint import config_differences
 from mollax.data import Dataset
-from mollax.logbook import write_json
+from mollax.logbook import quiet_libraries, write_json
 from mollax.train import NonFiniteLossError, train_and_evaluate
 
 _GRID = flags.DEFINE_string("grid", None, "FILE.py[:word] with get_grid, or 'field=value,value;field=value'.")
@@ -156,7 +156,7 @@ def collect(runs: Sequence[Run], workdir: Path, *, words: str = "") -> dict[str,
 
 def main(_: Sequence[str]) -> None:
     """Runs the sweep; errors that a user can mend end in one message and exit code 2, failed runs in 1."""
-    command.quiet_libraries()
+    quiet_libraries()
     if command.CONFIG.value is None or not _GRID.value or not command.WORKDIR.value:
         command.stop("give --config=FILE, --grid=FILE or 'field=value,value', and --workdir=FOLDER.")
     host.keep_freed_memory()
