@@ -27,7 +27,6 @@ from mollax.invariance.base import Mixture, check_options
 Values = Float[Array, "*batch d"]
 LogDet = Float[Array, "*batch"]
 First = Float[Array, "_ *batch"]  # features lead inside: what is done to them is contiguous, and twice as fast
-Context = Float[Array, "_ *image"]
 PyTree = Any
 
 
@@ -76,31 +75,30 @@ def _with_bias(
     return jnp.concatenate([rows, jnp.asarray(column, rows.dtype)], 2)
 
 
-def _conditioner(params: PyTree, context: Context, x: First) -> tuple[First, First, First]:
+def _conditioner(params: PyTree, x: First) -> tuple[First, First, First]:
     """Log-scale and shift of one coupling, and x itself.
 
     The first product has an identity beside its weights and gives x back. XLA would compute anything cheaper once more
     for each of its uses, and what that is made of, layer after layer, which takes ten times as long.
     """
-    hidden = _product(params["context"], context)
-    hidden = hidden.reshape(len(hidden), *(1,) * (x.ndim - context.ndim), *context.shape[1:])
-    first, x = jnp.split(_product(params["first"], x), [len(hidden)])
-    hidden += first
+    given = params["given"]
+    first, x = jnp.split(_product(params["first"], x), [len(given)])
+    hidden = first + given.reshape(len(given), *(1,) * (x.ndim - given.ndim), *given.shape[1:])
     for kernel in params["hidden"]:
         hidden = _product(kernel, nn.relu(hidden))
     log_scale, shift = jnp.split(_product(params["last"], nn.relu(hidden)), 2)
     return log_scale, shift, x
 
 
-def _forward(params: PyTree, x: First, context: Context, inner: float) -> tuple[First, tuple[First, First]]:
+def _forward(params: PyTree, x: First, inner: float) -> tuple[First, tuple[First, First]]:
     """A coupling and c tanh(. / c); the argument of tanh and the log-scale, which make the log-determinant."""
-    log_scale, shift, x = _conditioner(params, context, x)
+    log_scale, shift, x = _conditioner(params, x)
     u = (x * jnp.exp(log_scale) + shift) / inner
     return inner * jnp.tanh(u), (u, log_scale)
 
 
-def _inverse(params: PyTree, y: First, context: Context, inner: float) -> tuple[First, tuple[First, First]]:
-    log_scale, shift, x = _conditioner(params, context, inner * _stretch(y / inner))
+def _inverse(params: PyTree, y: First, inner: float) -> tuple[First, tuple[First, First]]:
+    log_scale, shift, x = _conditioner(params, inner * _stretch(y / inner))
     return (x - shift) * jnp.exp(-log_scale), (x / inner, log_scale)
 
 
@@ -138,14 +136,17 @@ class Couplings(distrax.Bijector):
         first = jnp.where(kept[:, :, None], params["first"], 0)
         beside = jnp.asarray(np.tile(np.eye(d, d + 1, k=1), (layers, 1, 1)), first.dtype)
         last = _with_bias(params["last"], params["last_bias"], pass_on=False)
+        context = _with_bias(params["context"], params["context_bias"], pass_on=True)
+        ones = jnp.ones((1, *embedding.shape[:-1]), embedding.dtype)
+        embedded = jnp.concatenate([jnp.moveaxis(embedding, -1, 0), ones])
+        # One product for all layers: faster than one each, forward and backward.
+        given = _product(jnp.moveaxis(context, 1, 0).reshape(len(embedded), -1), embedded)
         self._params = {
-            "context": _with_bias(params["context"], params["context_bias"], pass_on=True),
+            "given": given.reshape(layers, context.shape[-1], *embedding.shape[:-1]),
             "first": jnp.concatenate([first, beside], 2),
             "hidden": [_with_bias(*parts, pass_on=True) for parts in params["hidden"]],
             "last": jnp.where(np.tile(~kept, 2)[:, None], last, 0),
         }
-        ones = jnp.ones((1, *embedding.shape[:-1]), embedding.dtype)
-        self._context = jnp.concatenate([jnp.moveaxis(embedding, -1, 0), ones])
         self._inner, self._bound, self._scan = inner, bound, scan
 
     def forward_and_log_det(self, x: Values) -> tuple[Values, LogDet]:
@@ -164,7 +165,7 @@ class Couplings(distrax.Bijector):
         """All layers by turns, and the log-determinant of their forward direction."""
 
         def step(x: First, params: PyTree) -> tuple[First, tuple[First, First]]:
-            return layer(params, x, self._context, self._inner)
+            return layer(params, x, self._inner)
 
         x, (u, log_scale) = jax.lax.scan(step, x, self._params, reverse=reverse, unroll=1 if self._scan else True)
         return x, jnp.sum(_log_slopes(u) + log_scale, (0, 1))
