@@ -20,9 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from mollax import data, detectors, evaluators, experiment, keys
+from mollax import data, evaluators, experiment, keys, other_sets
 from mollax.data import Dataset, Split
-from mollax.evaluation import read_other_sets
 from mollax.finished_run import FinishedRun, open_run
 from mollax.objectives.outliers import MADE, make_outliers
 
@@ -50,11 +49,10 @@ def splits_of(config: ConfigDict, dataset: Dataset) -> dict[str, Split]:
     """Everything that features are taken of, by name."""
     known = {"training": dataset.train, "validation": dataset.validation, "test": dataset.test}
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-    options = detectors.reading_options(config.ood.auxiliary.to_dict(), config)
-    foreign = data.load_foreign(**options, shape=dataset.image_shape)
-    splits["source auxiliary"] = data.without_shared(foreign.split, known, stored=foreign.stored)[0]
+    auxiliary, _ = other_sets.read_auxiliary(config, dataset)
+    splits["source auxiliary"] = data.without_shared(auxiliary, {"training": dataset.train})[0]
     known["outliers that were learned from"] = splits["source auxiliary"]
-    for name, other in read_other_sets(config, dataset).items():
+    for name, other in other_sets.read_detected(config, dataset).items():
         split, stored = (
             part and data.take_evenly(part, config.eval.ood.images) for part in (other.split, other.stored)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ FREE_FIELDS = (
     "init_from",
     "model.weights",
     "ood.auxiliary.path",
+    "ood.more_auxiliary.*.path",
 )
 
 
@@ -51,7 +53,7 @@ def config_differences(saved: dict[str, Any], current: dict[str, Any]) -> list[s
     before, now = flatten_config(saved), flatten_config(current)
     lines = []
     for name in sorted(before.keys() | now.keys()):
-        free = any(name == field or name.startswith(field + ".") for field in FREE_FIELDS)
+        free = any(fnmatchcase(name, field) or name.startswith(field + ".") for field in FREE_FIELDS)
         if not free and before.get(name) != now.get(name):
             lines.append(f"{name}: {before.get(name)!r} saved, {now.get(name)!r} now")
     return lines

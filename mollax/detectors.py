@@ -16,7 +16,7 @@ import optax
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
-from mollax import checks, data, evaluators, objectives, ood, synthetic
+from mollax import checks, data, evaluators, objectives, ood, other_sets, synthetic
 from mollax.data import Dataset, Split
 from mollax.image import standardize
 from mollax.objectives import Penalty, Seen
@@ -92,38 +92,14 @@ def create_detector(config: ConfigDict, classifier: nn.Module, dataset: Dataset)
     gan = synthetic.create_gan(config.ood.gan, classifier, dataset.image_shape) if "gan" in counts else None
     if "auxiliary" not in counts:
         return Detector(model, create_penalty(config, dataset), counts, extra, gan=gan)
-    foreign = data.load_foreign(**_auxiliary_options(config), shape=dataset.image_shape)
-    held_out = {"the validation split": dataset.validation, "the test split": dataset.test}
-    auxiliary, shared = data.without_shared(foreign.split, held_out, stored=foreign.stored)
-    notes = (*foreign.notes, *shared)
+    auxiliary, notes = other_sets.read_auxiliary(config, dataset)
     if method != "woods":
         return Detector(model, create_penalty(config, dataset), counts, extra, auxiliary, notes, gan=gan)
-    labelled, wild, said = wild_images(
+    labelled, wild, said = other_sets.wild_images(
         dataset, auxiliary, share=settings.options.get("share", WILD_SHARE), seed=config.data.split_seed
     )
     halved = dataclasses.replace(dataset, train=labelled)
     return Detector(model, create_penalty(config, halved), counts, extra, wild, (*notes, said), labelled)
-
-
-def wild_images(dataset: Dataset, auxiliary: Split, *, share: float, seed: int) -> tuple[Split, Split, str]:
-    """The half of the training images that keeps its labels, and the other half with outliers among it (WOODS).
-
-    Random by the seed; each class is halved.
-
-    Raises:
-      ValueError: for a share outside of (0, 1), or too few outliers for it.
-    """
-    checks.in_range("ood.options.share", share, 0.0, 1.0, open_low=True, open_high=True)
-    labelled, unlabelled = data.halve(dataset.train, classes=len(dataset.class_names), seed=seed)
-    count = round(len(unlabelled) * share / (1 - share))
-    if not 0 < count <= len(auxiliary):
-        raise ValueError(
-            f"A share of {share:g} among {len(unlabelled)} wild images needs {count} outliers; there are "
-            f"{len(auxiliary)} auxiliary images. Lower ood.options.share, or bring more images."
-        )
-    wild = data.join([unlabelled, data.take_evenly(auxiliary, count)])
-    note = f"WOODS: {len(labelled)} training images labelled, {len(unlabelled)} wild among {count} outliers"
-    return labelled, wild, note
 
 
 def with_critic(config: ConfigDict, classifier: nn.Module, classes: int) -> nn.Module:
@@ -135,26 +111,6 @@ def with_critic(config: ConfigDict, classifier: nn.Module, classes: int) -> nn.M
         return classifier
     critic = ood.Critic(classes, hidden=tuple(settings.hidden), stop_gradient=settings.mode == "head")
     return ood.CriticClassifier(classifier=classifier, critic=critic)
-
-
-def reading_options(options: Mapping[str, Any], config: ConfigDict) -> dict[str, Any]:
-    """Options of `load_foreign`; a resize, on_bad_image or seed that is missing or "" is that of `config.data`.
-
-    Sets that are brought to a square in different ways are told apart by their aspect ratio alone.
-    """
-    as_data = {
-        "resize": config.data.resize,
-        "on_bad_image": config.data.on_bad_image,
-        "seed": config.data.split_seed,
-    }
-    return as_data | {name: value for name, value in options.items() if name not in as_data or value != ""}
-
-
-def _auxiliary_options(config: ConfigDict) -> dict[str, Any]:
-    options = config.ood.auxiliary.to_dict()
-    if not options["reader"]:
-        raise ValueError('The source "auxiliary" needs ood.auxiliary.reader and .path: a set of images to learn from.')
-    return reading_options(options, config)
 
 
 def _counts(config: ConfigDict) -> dict[str, int]:

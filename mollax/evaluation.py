@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from mollax import augmenters, checks, data, detectors, evaluators, ood
+from mollax import augmenters, evaluators, ood, other_sets
 from mollax.experiment import Experiment
 from mollax.state import TrainState
 
@@ -35,7 +33,7 @@ def create_further_evaluators(
     config: ConfigDict, experiment: Experiment, predictor: evaluators.Predictor
 ) -> dict[str, Any]:
     """The evaluators that `config.eval` asks for beside the first, by their block's name in results.json."""
-    sets = read_other_sets(config, experiment.dataset)
+    sets = other_sets.read_detected(config, experiment.dataset)
     made = {
         "corruptions": create_corruption_evaluator(config, experiment, predictor),
         "invariance": create_transform_evaluator(config, experiment),
@@ -195,48 +193,3 @@ def create_drift_evaluator(
         batch_size=config.eval.batch_size,
         **settings,
     )
-
-
-def read_other_sets(config: ConfigDict, dataset: data.Dataset) -> dict[str, evaluators.OtherSet]:
-    """The sets of `config.eval.ood.sets` that have a path or need none, made like the images of `dataset`.
-
-    Raises:
-      FileNotFoundError: if the path of a set does not exist.
-      ValueError: for settings of a set that make no sense.
-    """
-    sets = {}
-    for name, about in config.eval.ood.sets.to_dict().items():
-        if "path" in about and not about["path"]:
-            logging.info("The set %s is left out of the detection: eval.ood.sets.%s.path is empty.", name, name)
-            continue
-        sets[name] = _other_set(name, about, config, dataset)
-    return sets
-
-
-def _other_set(name: str, about: dict[str, Any], config: ConfigDict, dataset: data.Dataset) -> evaluators.OtherSet:
-    """A set of `eval.ood.sets`.
-
-    Its reader is one of `mollax.data`, "noise", "data" (the run's own, for its other classes), or "corruption" (test
-    images under one such as "fog:3"). How images are resized, and what happens to unreadable ones, is as in
-    `config.data` unless the set says otherwise.
-    """
-    options = dict(about)
-    group = options.pop("group", "far")
-    if options.get("reader") == "corruption":
-        corruption, _, severity = str(options.get("name", "")).partition(":")
-        if not severity.isdigit():
-            raise ValueError(f'eval.ood.sets.{name}.name must be a corruption and a severity, such as "fog:3".')
-        corrupter = evaluators.Corrupter(batch_size=config.eval.batch_size, cache=config.eval.corruption_cache)
-        split = corrupter.split(dataset.test, corruption, int(severity))
-        notes = (f"test images under {corruption} of severity {severity}",)
-        return evaluators.OtherSet(split, group, notes, made_of_test=True)
-    if options.get("reader") == "data":  # other classes of the set that is learned, or the like
-        options |= {field: config.data[field] for field in ("reader", "path", "name")}
-    known = list(inspect.signature(data.load_foreign).parameters)
-    for option in options:
-        checks.one_of(f"field of eval.ood.sets.{name}", option, [field for field in known if field != "shape"])
-    options = detectors.reading_options(options, config)
-    if options.get("reader") == "noise":
-        options.setdefault("limit", config.eval.ood.images)
-    foreign = data.load_foreign(**options, shape=dataset.image_shape)
-    return evaluators.OtherSet(foreign.split, group, foreign.notes, foreign.stored)

@@ -141,6 +141,7 @@ def base() -> ConfigDict:
                     "resize": "",  # "stretch" or "crop"; "" as data.resize
                     "jpeg_quality": 0,  # above 0, through JPEG as the labelled images were
                 },
+                "more_auxiliary": {},  # by name, further sets with the same fields; images of all are drawn alike
                 "gan": {  # learns before the first step
                     "on": "features",  # of the classifier of init_from; or "pixels"
                     "options": {},  # of mollax.ood.feature_gan or pixel_gan, such as {"rate": 1e-4}

@@ -27,6 +27,7 @@ CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 # Dictionaries whose keys belong to what they configure; they may grow.
 OPEN = {
     "eval.ood.sets",
+    "ood.more_auxiliary",
     "ood.options",
     "model.options",
     *(f"invariance.{name}" for name in ("options", "controller_options", "pose_options")),

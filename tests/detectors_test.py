@@ -10,12 +10,9 @@ import numpy as np
 import pytest
 import tiny
 from compiling import compile_gans_fast
-from PIL import Image
 
 from mollax import data, detectors, experiment, models, objectives, ood, parallel
 from mollax.checkpoint import read_variables
-from mollax.data.codec import recode_jpeg
-from mollax.data.pixels import resize_images
 from mollax.finished_run import open_run
 from mollax.image import standardize
 from mollax.train import train_and_evaluate
@@ -103,32 +100,6 @@ def test_outliers_of_another_set(dataset):
     assert len(made.auxiliary) == 64
     assert detectors.outlier_batch_size(settings, made) == 8
     assert "64 images of uniform noise" in made.notes
-
-
-@pytest.mark.parametrize("resize, how", [("", "crop"), ("crop", "crop"), ("stretch", "stretch")])
-def test_outliers_are_read_as_the_data_are_unless_told(dataset, tmp_path, rng, resize, how):
-    """Unreadable ones too; and those that a codec alone tells from held-out images are left out."""
-    images = rng.integers(0, 256, (3, 8, 16), np.uint8)
-    images[0, :, 4:12] = dataset.test.images[0][..., 0]
-    for number, image in enumerate(images):
-        Image.fromarray(image).save(tmp_path / f"{number}.png")
-    (tmp_path / "3.png").write_bytes(b"no image")
-    settings = config(ood__sources=BOTH, data__resize="crop", data__on_bad_image="skip")
-    with settings.unlocked():
-        settings.ood.auxiliary.update(
-            {"reader": "images", "path": str(tmp_path), "resize": resize, "jpeg_quality": 50, "split": "all"}
-        )
-    made = detectors.create_detector(settings, models.create_model("mlp", classes=10), dataset)
-    read = np.stack([resize_images(image[None, ..., None], 8, how=how)[0] for image in images])
-    expected = recode_jpeg(read, 50)[1 if how == "crop" else 0 :]
-    np.testing.assert_array_equal(made.auxiliary.images, expected)
-    assert ("1 images that are also in the test split left out" in made.notes) == (how == "crop")
-
-
-def test_the_default_resize_of_outliers_is_that_of_the_data():
-    assert tiny.config().ood.auxiliary.resize == ""
-    options = detectors.reading_options({"resize": "", "path": ""}, tiny.config(data__resize="crop"))
-    assert options == {"resize": "crop", "on_bad_image": "raise", "seed": 0, "path": ""}
 
 
 GAN = {"block_shuffle": 0.0, "augmix": 0.0, "cutmix": 0.0, "auxiliary": 0.0, "gan": 1.0}

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import tiny
-from PIL import Image
 
 from mollax import evaluation, experiment
 from mollax.checkpoint import read_variables
@@ -25,50 +24,6 @@ def test_only_what_is_asked_for():
     assert set(made(tiny.flow_config())) == {"invariance"}
     assert set(made(tiny.config(**ROTATIONS))) == {"rotations"}
     assert set(made(tiny.config(eval__corruptions=("contrast",)))) == {"corruptions"}
-
-
-def wide_images(folder, rng):
-    """Four gray images of 16x8 in a class folder, and their middles of 8x8."""
-    images = rng.integers(0, 256, (4, 8, 16), np.uint8)
-    (folder / "a").mkdir(parents=True)
-    for number, image in enumerate(images):
-        Image.fromarray(image).save(folder / "a" / f"{number}.png")
-    return folder, images[:, :, 4:12, None]
-
-
-@pytest.mark.parametrize("reader", ["images", "folder", "data"])
-def test_other_sets_are_read_as_the_data_are(tmp_path, rng, reader):
-    """Else crops would be told from stretched images by their aspect ratio."""
-    path, middles = wide_images(tmp_path, rng)
-    (path / "a" / "4.png").write_bytes(b"no image")
-    config = tiny.config(data__resize="crop", data__on_bad_image="skip").copy_and_resolve_references()
-    dataset = experiment.load_data(config)
-    config.data.update({"reader": "folder", "path": str(path)})
-    about = {"reader": reader} if reader == "data" else {"reader": reader, "path": str(path)}
-    with config.unlocked():
-        config.eval.ood.sets = {"mine": about, "stretched": {**about, "resize": "stretch"}}
-    sets = evaluation.read_other_sets(config, dataset)
-    np.testing.assert_array_equal(sets["mine"].split.images, middles)
-    assert any(note.startswith("1 unreadable images skipped") for note in sets["mine"].notes)
-    assert (sets["stretched"].split.images != middles).any()
-    with config.unlocked():
-        config.eval.ood.sets = {"mine": {**about, "on_bad_image": "raise"}}
-    with pytest.raises(ValueError, match=r"4\.png"):
-        evaluation.read_other_sets(config, dataset)
-
-
-def test_sets_know_what_they_were_made_of(tmp_path, rng):
-    path, middles = wide_images(tmp_path, rng)
-    config = tiny.config(data__resize="crop").copy_and_resolve_references()
-    with config.unlocked():
-        config.eval.ood.sets = {
-            "recoded": {"reader": "images", "path": str(path), "jpeg_quality": 50, "group": "shifted"},
-            "foggy": {"reader": "corruption", "name": "contrast:5", "group": "shifted"},
-        }
-    sets = evaluation.read_other_sets(config, experiment.load_data(config))
-    assert {name: other.made_of_test for name, other in sets.items()} == {"recoded": False, "foggy": True}
-    np.testing.assert_array_equal(sets["recoded"].stored.images, middles)
-    assert sets["foggy"].stored is None
 
 
 @pytest.fixture(scope="module")
