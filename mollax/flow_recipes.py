@@ -36,7 +36,7 @@ def affine_flow(config: ConfigDict, *, weight: float) -> None:
 
 
 def small_flow(config: ConfigDict) -> None:
-    """Color images on two cores: 10,000 of them, patches of 2x2, a narrower pose network, 15 epochs."""
+    """A budget for two cores: 10,000 images, patches of 2x2, a narrower pose network, 15 epochs."""
     config.name += "-small"
     config.data.limit = 11_000
     config.data.test_limit = 2000
