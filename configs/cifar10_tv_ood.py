@@ -3,7 +3,7 @@
     python -m mollax.main --config=configs/cifar10_tv_ood.py --config.data.path=cifar-10-python.tar.gz \
         --config.eval.ood.sets.tin.path=tiny-imagenet-200.zip --workdir=runs/cifar10_tv
 
-Sets whose path is empty are left out; noise and fog need none. Words after a colon, joined by commas, in their order:
+Sets whose path is empty are left out; noise and fog need none. Words after a colon, joined by commas:
 `small` (ResNet-8 of 2x2 patches, 5 epochs, for two cores), `jpeg` (data.path is a folder or zip of JPEG images: other
 sets go through JPEG too), `near` (six classes are learned, the other four are near), `auxiliary` (learns from half of
 TinyImageNet too: `--config.ood.auxiliary.path`), `augmix`, `cutmix` (shuffled blocks of images after these), `gan` (a

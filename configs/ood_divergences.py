@@ -25,4 +25,4 @@ def get_config(argument: str = "") -> ConfigDict:
     ood_recipes.natural_sets(config, excluded=ood_recipes.LIKE_CIFAR10)
     names = {name: functools.partial(ood_recipes.instead, method=name) for name in ood.DIVERGENCES}
     words = {"small": ood_recipes.small, "jpeg": ood_recipes.stored_as_jpeg, "head": ood_recipes.METHODS["head"]}
-    return recipes.variant(config, argument, **names, **words)
+    return recipes.variant(config, argument, **words, **names)

@@ -23,8 +23,7 @@ def small(config: ConfigDict) -> None:
     """Narrower networks, the classifier as of `sprites_flow.py:small`; 4 layers. Ours."""
     config.model.options.hidden = (128, 128)
     config.invariance.pose_options.widths = (8, 16, 32, 64)
-    if config.invariance.augmenter == "flow":
-        config.invariance.options.layers = 4
+    config.invariance.options.layers = 4
     config.invariance.copies = 4
     config.invariance.optim.schedule = "cosine"
     config.train.batch_size = 128
@@ -36,6 +35,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config = recipes.base()
     config.name = "rotation-discovery"
     config.data.reader = "sprites"
+    config.data.angles = "90"
     config.model.name = "mlp"
     config.optim.update({"name": "adamw", "lr": 1e-3, "weight_decay": 0.01, "schedule": "constant"})
     config.train.duration = "150 epochs"

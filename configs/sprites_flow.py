@@ -2,7 +2,7 @@
 
     python -m mollax.main --config=configs/sprites_flow.py:90 --workdir=runs/sprites_flow
 
-Words after a colon, joined by commas and applied in their order: `45`, `90` or `three_modes` (angles of the copies),
+Words after a colon, joined by commas: `45`, `90` or `three_modes` (angles of the copies),
 `paper` (its controller: rotation and translation, target 2 nats, which one parameter in (-1, 1) cannot reach), `small`
 (narrower networks: three minutes on two cores), `score` (our gradient of the modes' weights), `frozen` (keeps a
 classifier trained before: `--config.init_from` names its run), `none`, `uniform`, `augerino`,
@@ -43,8 +43,7 @@ def small(config: ConfigDict) -> None:
     """
     config.model.options.hidden = (128, 128)
     config.invariance.pose_options.widths = (8, 16, 32, 64)
-    if config.invariance.augmenter == "flow":
-        config.invariance.options.layers = 4
+    config.invariance.options.layers = 4
     config.invariance.copies = 4
     config.train.batch_size = 128
     config.train.duration = "30 epochs"
@@ -67,4 +66,4 @@ def get_config(argument: str = "") -> ConfigDict:
     config.eval.transforms.aligned = 200
     angles = {word: functools.partial(recipes.assign, name="data.angles", value=word) for word in ("45", "90")}
     words = {"three_modes": three_modes, "paper": paper, "small": small, **flow_recipes.WORDS}
-    return recipes.variant(config, argument, **words, **angles, **flow_recipes.RIVALS)
+    return recipes.variant(config, argument, **angles, **words, **flow_recipes.RIVALS)

@@ -19,7 +19,7 @@ def small(config: ConfigDict) -> None:
     config.train.duration = "6 epochs"
     config.invariance.warmup = "1 epochs"
     config.invariance.late_from = "3 epochs"
-    config.invariance.predict.draws = 5
+    config.invariance.predict.draws = 6
     config.eval.every = "50 %"
 
 
@@ -41,7 +41,7 @@ def get_config(argument: str = "") -> ConfigDict:
     config.invariance.controller = "pid"
     config.invariance.controller_options = {"target": 2.75, "kp": 0.1, "ki": 0.5}
     config.invariance.optim.lr = 1e-4
-    config.invariance.predict.draws = 50
+    config.invariance.predict.draws = 60
     rivals = {word: change for word, change in flow_recipes.RIVALS.items() if word != "gaussian"}
-    words = {**flow_recipes.CROP_GRIDS, "small": small, "mollified": flow_recipes.mollified}
+    words = {"small": small, "mollified": flow_recipes.mollified, **flow_recipes.CROP_GRIDS}
     return recipes.variant(config, argument, **words, **rivals)

@@ -32,7 +32,7 @@ AUGMENTERS: dict[str, type[nn.Module]] = {
 CONTROLLERS: dict[str, type] = {"fixed": invariance.Fixed, "pid": invariance.PID, "range": invariance.EntropyRange}
 POSES = ("cnn", "crop_network")
 # Fields that other settings decide.
-_WIRED = {"kind", "entry_range", "pose", "flow", "grid", "dimension", "parent", "name"}
+_WIRED = {"kind", "entry_range", "pose", "flow", "grid", "dimension", "parent", "name", "weight"}
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,15 @@ def create_pose(config: ConfigDict) -> nn.Module:
     """
     settings = config.invariance
     checks.one_of("invariance.pose", settings.pose, POSES)
+    options = settings.pose_options.to_dict()
     if settings.pose == "crop_network":
+        if options:
+            raise ValueError(f"invariance.pose_options are those of the cnn; the crop_network has none. Got {options}.")
         return invariance.CropNetwork()
+    if options.get("batch_norm"):
+        raise ValueError("invariance.pose_options.batch_norm: the pose network keeps no averages; leave it off.")
     # Its last layer is linear, so that a classifier of 32 "classes" is the pose network of A.3.4.
-    return models.create_model("cnn", classes=settings.embedding, **settings.pose_options.to_dict())
+    return models.create_model("cnn", classes=settings.embedding, **options)
 
 
 def _create_flow(config: ConfigDict, options: Mapping[str, Any]) -> invariance.FlowAugmenter:
@@ -121,25 +126,43 @@ def create_augmenter(config: ConfigDict) -> nn.Module:
 
 
 def max_entropy(augmenter: nn.Module) -> float:
-    """The largest entropy in nats that an augmenter can have; infinite where nothing bounds it."""
+    """The largest entropy in nats that an augmenter's penalty leads to, however large its weight."""
     match augmenter:
         case invariance.FlowAugmenter():
-            return augmenter.flow.max_entropy()
+            prior = _gaussian_entropy(augmenter.kind, augmenter.prior_scale) if augmenter.prior_scale else math.inf
+            return min(augmenter.flow.max_entropy(), prior)
         case invariance.InstaAug():
             return invariance.dimension(augmenter.kind) * math.log(2 * augmenter.bound)
+        case invariance.Gaussian():
+            return _gaussian_entropy(augmenter.kind, augmenter.prior_scale)
+        case invariance.Uniform():
+            return invariance.dimension(augmenter.kind) * math.log(2 * augmenter.width)
+        case invariance.Augerino():
+            widest = 1.0 if augmenter.kind == "crop" else augmenter.max_width
+            return invariance.dimension(augmenter.kind) * math.log(2 * widest)
         case invariance.CropGrid():
             return math.log(sum(side**2 for side in augmenter.sides))
         case invariance.FlowAndGrid():
             parts = {"flow": max_entropy(augmenter.flow), "grid": max_entropy(augmenter.grid)}
             return parts.get(augmenter.entropy_of, sum(parts.values()) / 2)
-    return math.inf
+    raise TypeError(f"The largest entropy of {type(augmenter).__name__} is not known.")
 
 
-def create_controller(config: ConfigDict, augmenter: nn.Module) -> Any:
+def _gaussian_entropy(kind: str, scale: float) -> float:
+    return invariance.dimension(kind) * math.log(scale * math.sqrt(2 * math.pi * math.e))
+
+
+def create_controller(config: ConfigDict, augmenter: nn.Module, part: Callable[[str, str], int]) -> Any:
     """The controller of the penalty's weight.
 
+    Args:
+      config: of the run.
+      augmenter: its augmenter.
+      part: as of `create_learned`.
+
     Raises:
-      ValueError: for an unknown one, unknown options, or a target that this augmenter cannot reach.
+      ValueError: for an unknown one, unknown options, a target that this augmenter cannot reach, or any if it learns
+        nothing.
     """
     settings = config.invariance
     name = checks.one_of("invariance.controller", settings.controller, CONTROLLERS)
@@ -150,7 +173,11 @@ def create_controller(config: ConfigDict, augmenter: nn.Module) -> Any:
             raise ValueError(
                 f'invariance.controller "{name}" needs invariance.controller_options {{"{option}": nats}}.'
             )
+    if "period" in options:
+        options["period"] = part("invariance.controller_options.period", options["period"])
     controller = CONTROLLERS[name](weight=settings.weight, **options)
+    if needed and isinstance(augmenter, invariance.Uniform):
+        raise ValueError(f'A "uniform" augmenter learns nothing that a controller could steer; {name} must be "fixed".')
     if needed:
         invariance.require_reachable(options[needed[0]], max_entropy(augmenter))
     return controller
@@ -175,13 +202,15 @@ def create_learned(config: ConfigDict, classifier: nn.Module, part: Callable[[st
         if config[section][field] != (1 if field == "repeats" else 0.0):
             raise ValueError(f"{name} does not go with an invariance.augmenter; copies are invariance.copies.")
     augmenter = create_augmenter(config)
+    if bool(settings.late_from) != bool(settings.late_limits):
+        raise ValueError("invariance.late_limits are those from invariance.late_from on: give both, or neither.")
     plan = objectives.Warmup(
         steps=part("invariance.warmup", settings.warmup),
         limits=tuple(settings.limits),
         late_limits=tuple(settings.late_limits or settings.limits),
         late_from=part("invariance.late_from", settings.late_from) if settings.late_from else None,
     )
-    extra, adapt = objectives.create_controlled(create_controller(config, augmenter))
+    extra, adapt = objectives.create_controlled(create_controller(config, augmenter, part))
     model = invariance.TransformedClassifier(classifier=classifier, augmenter=augmenter, padding=settings.padding)
     return Learned(model, extra, adapt, plan)
 
@@ -189,12 +218,16 @@ def create_learned(config: ConfigDict, classifier: nn.Module, part: Callable[[st
 def last_limits(config: ConfigDict) -> tuple[float, float]:
     """Smallest and largest side of crops at the end of a run."""
     settings = config.invariance
-    low, high = settings.late_limits if settings.late_from and settings.late_limits else settings.limits
+    low, high = settings.late_limits or settings.limits
     return low, high
 
 
 def create_optimizer(
-    config: ConfigDict, classifier: optax.GradientTransformation, schedule: Callable[..., optax.Schedule]
+    config: ConfigDict,
+    classifier: optax.GradientTransformation,
+    schedule: Callable[..., optax.Schedule],
+    *,
+    warmup: int = 0,
 ) -> optax.GradientTransformation:
     """The classifier's optimizer (none if it is frozen) and the augmenter's own, each on its part of the parameters.
 
@@ -202,17 +235,23 @@ def create_optimizer(
       config: of the run.
       classifier: optimizer of the classifier.
       schedule: makes the augmenter's schedule, of a name and a learning rate.
+      warmup: steps in which the augmenter's parameters and its optimizer's moments stay as they are. Fed with zeros
+        Adam would take its bias correction for done, and its first steps would be several times too large.
     """
     settings = config.invariance.optim
+    rates = schedule(settings.schedule, lr=settings.lr)
     own = optim.create_optimizer(
         settings.name,
-        schedule(settings.schedule, lr=settings.lr),
+        lambda count: rates(count + warmup),
         weight_decay=settings.weight_decay,
         clip_norm=settings.clip_norm,
         momentum=config.optim.momentum,
+        nesterov=config.optim.nesterov,
         b1=config.optim.b1,
         b2=config.optim.b2,
     )
+    if warmup:
+        own = optax.conditionally_mask(own, lambda step: step >= warmup)
     first = optax.set_to_zero() if config.invariance.freeze_classifier else classifier
 
     def labels(params: PyTree) -> PyTree:

@@ -196,7 +196,8 @@ def create(config: ConfigDict, dataset: Dataset) -> Experiment:
         schedule=schedule, decays=decays, **{name: config.optim[name] for name in chosen}
     )
     if learned is not None:
-        model, optimizer = learned.model, augmenters.create_optimizer(config, optimizer, create_schedule)
+        model = learned.model
+        optimizer = augmenters.create_optimizer(config, optimizer, create_schedule, warmup=learned.plan.steps)
     elif detector is not None:
         model, optimizer = detector.model, detectors.create_optimizer(config, optimizer)
     return Experiment(
@@ -253,6 +254,11 @@ def start_classifier(config: ConfigDict, state: TrainState) -> TrainState:
     """
     source = config.init_from
     if not source:
+        if config.invariance.augmenter and config.invariance.freeze_classifier and not config.model.weights:
+            logging.warning(
+                "invariance.freeze_classifier keeps a classifier that has learned nothing: give the run that trained "
+                "one as init_from."
+            )
         return state
     found = _classifier_of(read_variables(Path(source)))
     own = _classifier_of({"params": state.params, **state.model_state})

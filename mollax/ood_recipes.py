@@ -172,11 +172,11 @@ def _woods(config: ConfigDict) -> None:
 
 # Beside the methods: sources of outliers, and images stored as JPEG.
 WORDS: dict[str, Callable[[ConfigDict], None]] = {
-    **METHODS,
-    "woods": _woods,
     "jpeg": stored_as_jpeg,
     "auxiliary": auxiliary,
     "augmix": _source("augmix"),
     "cutmix": _source("cutmix"),
     "gan": gan,
+    **METHODS,
+    "woods": _woods,
 }

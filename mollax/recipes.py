@@ -98,9 +98,9 @@ def base() -> ConfigDict:
                 "warmup": "0 steps",  # images stay as they are, the augmenter does not learn
                 "freeze_classifier": False,
                 "controller": "fixed",  # of the penalty's weight: or pid, range
-                "controller_options": {},  # such as {"target": 0.5} of pid, in nats
+                "controller_options": {},  # such as {"target": 0.5} of pid, in nats; "period" of range is a duration
                 "weight": 0.1,  # alpha of eq 10, for pid and range at the start
-                "optim": {  # of the augmenter; the rest as of the classifier
+                "optim": {  # of the augmenter; momentum, nesterov, b1 and b2 are those of the classifier
                     "name": "adamw",
                     "lr": 1e-3,
                     "schedule": "constant",
@@ -247,6 +247,7 @@ def shrink(config: ConfigDict) -> None:
     config.eval.drift.update({"images": min(config.eval.drift.images, 60), "bank": 200})
     config.ood.gan.update({"steps": 10, "batch_size": 16, "images": 100})
     config.invariance.predict.draws = min(config.invariance.predict.draws, 2)
+    config.invariance.copies = min(config.invariance.copies, 2)
     if config.invariance.augmenter:
         config.invariance.warmup = "2 steps"
         config.invariance.late_from = config.invariance.late_from and "4 steps"
@@ -273,12 +274,17 @@ def assign(config: ConfigDict, name: str, value: Any) -> None:
 
 
 def variant(config: ConfigDict, argument: str, **variants: Callable[[ConfigDict], None]) -> ConfigDict:
-    """Applies the words after the colon of `--config=FILE:word,word` in order; "smoke" is always there.
+    """Applies the words after the colon of `--config=FILE:word,word`; "smoke" is always there, and the last.
+
+    They are applied in the order of `variants`, whatever the order in which they are given: what a run is must not hang
+    on that.
 
     Raises:
       ValueError: for a word that the config does not know; the nearest is named.
     """
-    known: Mapping[str, Callable[[ConfigDict], None]] = {"smoke": shrink, **variants}
-    for word in filter(None, argument.split(",")):
-        known[checks.one_of("config argument", word, known)](config)
+    known: Mapping[str, Callable[[ConfigDict], None]] = {**variants, "smoke": variants.get("smoke", shrink)}
+    given = {checks.one_of("config argument", word, known) for word in filter(None, argument.split(","))}
+    for word in (*(word for word in known if word != "smoke"), "smoke"):
+        if word in given:
+            known[word](config)
     return config

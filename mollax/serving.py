@@ -184,7 +184,7 @@ def _averaged(run: FinishedRun, variables: PyTree, images: Float[Array, "b h w c
     """Log-probabilities averaged over transforms, as the run's evaluation has them."""
     assert isinstance(run.model, invariance.TransformedClassifier)  # as it draws
     # Durations play no part once training is over.
-    learned = augmenters.create_learned(run.config, run.model.classifier, lambda name, duration: 0)
+    learned = augmenters.create_learned(run.config, run.model.classifier, lambda name, duration: 1)
     assert learned is not None
     predict = augmenters.create_predict(run.config, learned, mean=run.mean, std=run.std)
     first = jax.random.fold_in(keys.stream_key(0, "evaluate/clean"), 0)

@@ -208,7 +208,7 @@ MISTAKES = [
         "no config file configs/digit.py. Did you mean configs/digits.py?",
     ),
     ("--config configs/nothing_like_it.py --workdir=W", "no config file configs/nothing_like_it.py.\n"),
-    ("--config=configs/digits.py:smok", "'smoke', 'plain'; got 'smok'. Did you mean 'smoke'?"),
+    ("--config=configs/digits.py:smok", "'plain', 'smoke'; got 'smok'. Did you mean 'smoke'?"),
     ("--config=configs/digits.py --workdri=W", "flag 'workdri'. Did you mean: workdir"),
     (f"{RUN} --config.optm.lr=1", "no config field 'optm'. Did you mean \"optim\""),
     (f"{RUN} --config.optim.zzzzz=1", "there is no config field 'zzzzz'."),

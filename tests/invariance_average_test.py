@@ -8,7 +8,7 @@ import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mollax.invariance.average import AVERAGES, keep_small
+from mollax.invariance.average import AVERAGES, choose_small
 from mollax.invariance.average import average_predictions as eager_average
 
 average_predictions = jax.jit(eager_average, static_argnames="average")
@@ -95,18 +95,22 @@ def test_a_row_without_transforms_is_nan(average):
 
 def test_rejection_is_of_the_norm(rng):
     params = rng.uniform(-1, 1, (4, 50, 3)).astype(np.float32)
-    found = jax.jit(keep_small)(params)
-    np.testing.assert_array_equal(found, np.sqrt(np.square(params.astype(np.float64)).sum(-1)) < 1)
-    assert 0.3 < found.mean() < 0.7, "the ball is pi / 6 of the cube"
-    np.testing.assert_array_equal(jax.vmap(keep_small)(params), found)
+    places, keep = jax.jit(lambda p: choose_small(p, radius=1.0, n=12))(params)
+    for row, chosen in zip(np.linalg.norm(params.astype(np.float64), axis=-1), places, strict=True):
+        np.testing.assert_array_equal(chosen, np.flatnonzero(row < 1)[:12])
+    assert keep.all()
     # One generator alone keeps its whole range, the border excepted.
-    assert keep_small(jnp.array([[0.0, 0.999], [0.8, 0.8], [0.0, 1.0]])).tolist() == [True, False, False]
-    assert keep_small(jnp.array([[0.0, 0.5], [0.8, 0.8], [0.0, 1.0]]), radius=1.2).tolist() == [True, True, True]
+    three = jnp.array([[0.0, 0.999], [0.8, 0.8], [0.0, 1.0]])
+    places, keep = choose_small(three, radius=1.0, n=3)
+    assert (places.tolist(), keep.tolist()) == ([0, 1, 2], [True, False, False])
+    assert choose_small(three, radius=1.2, n=2)[1].tolist() == [True, True]
 
 
-def test_the_smallest_stays_where_none_is_small():
-    params = jnp.array([[[2.0, 0.0], [0.0, -1.5], [1.5, 0.0]], [[0.1, 0.0], [2.0, 2.0], [0.0, 0.3]]])
-    assert keep_small(params).tolist() == [[False, True, False], [True, False, True]]
+def test_an_image_may_have_fewer_small_ones():
+    params = jnp.array([[[2.0, 0.0], [0.0, -1.5], [1.5, 0.0]], [[2.0, 2.0], [0.1, 0.0], [0.0, 0.3]]])
+    places, keep = choose_small(params, radius=1.0, n=2)
+    assert places.tolist() == [[0, 1], [1, 2]]
+    assert keep.tolist() == [[False, False], [True, True]]
 
 
 def test_bad_arguments_are_named(unhooked):
@@ -117,6 +121,6 @@ def test_bad_arguments_are_named(unhooked):
     with pytest.raises(ValueError, match=r"without classes, \(2,\); got \(3,\)"):
         average_predictions(jnp.zeros((2, 3)), keep=jnp.ones(3, bool))
     with pytest.raises(ValueError, match=r"radius must be in \(0, inf\)"):
-        keep_small(jnp.zeros((2, 3)), radius=0.0)
-    with pytest.raises(ValueError, match=r"a transform or more; got \(0, 3\)"):
-        keep_small(jnp.zeros((0, 3)))
+        choose_small(jnp.zeros((2, 3)), radius=0.0, n=1)
+    with pytest.raises(ValueError, match=r"n must be in 1 \.\. 2, the number of transforms; got 3"):
+        choose_small(jnp.zeros((2, 3)), radius=1.0, n=3)

@@ -106,6 +106,17 @@ def test_range_multiplies_step_by_step():
     np.testing.assert_allclose(run(controller, entropies)[0]["weight"], 1.2 ** np.cumsum(pushes), rtol=1e-5)
 
 
+def test_range_looks_once_a_period_at_the_mean():
+    """As the authors' code, once an epoch: each of the entropies above three times, in parts that average to it."""
+    controller = EntropyRange(3.0, 3.5, weight=1.0, factor=1.2, progress=0.005, period=3)
+    means = [2.0, 2.0, 2.1, 2.101, 3.2, 4.0, 4.0, 3.9, 3.899, 3.0]
+    parts = [mean + part for mean in means for part in (-0.5, 0.0, 0.5)]
+    weights = run(controller, parts)[0]["weight"]
+    pushes = np.cumsum([0, 1, 0, 1, 0, 0, -1, 0, -1, 0])
+    np.testing.assert_allclose(weights[2::3], 1.2**pushes, rtol=1e-4)
+    np.testing.assert_allclose(weights[0::3], 1.2 ** np.append(0, pushes[:-1]), rtol=1e-4)
+
+
 def test_range_multiplies_a_limited_number_of_times():
     states, last = run(EntropyRange(3.0, 3.5, weight=1.0, factor=2.0, most=4), [0.0] * 20)
     assert states["weight"].max() == 16.0
@@ -144,6 +155,7 @@ def test_an_unreachable_target_states_the_largest(dimension, bound, target):
         (lambda: EntropyRange(0.0, 1.0, weight=0.0), "weight must be in"),
         (lambda: EntropyRange(0.0, 1.0, factor=1.0), "factor must be in"),
         (lambda: EntropyRange(0.0, 1.0, most=0), "most must be at least 1"),
+        (lambda: EntropyRange(0.0, 1.0, period=0), "period must be at least 1"),
     ],
 )
 def test_bad_settings(make, message):

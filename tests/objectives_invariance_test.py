@@ -267,7 +267,8 @@ def test_together_they_learn(problem):
     [
         ({"copies": 0}, "invariance.copies must be at least 1"),
         ({"average": "mean"}, "invariance.average must be one of"),
-        ({"average": "logits", "mollifier": {}}, "needs one label for all copies"),
+        ({"average": "logits", "copies": 2, "mollifier": {}}, "needs one label for all copies"),
+        ({"average": "logits"}, "is over copies of an image; set invariance.copies"),
         ({"loss": "hinge"}, "loss.name must be one of"),
     ],
 )

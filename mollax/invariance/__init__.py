@@ -7,7 +7,7 @@ coordinates [-1, 1] (see `mollax.image.affine`). An augmenter, the flow or a riv
 
 from mollax.invariance.align import Aligned, align, require_finite
 from mollax.invariance.augerino import Augerino
-from mollax.invariance.average import AVERAGES, average_predictions, keep_small
+from mollax.invariance.average import AVERAGES, average_predictions, choose_small
 from mollax.invariance.base import Mixture
 from mollax.invariance.crop_grid import CropGrid, CropNetwork, FlowAndGrid, crop_boxes
 from mollax.invariance.draws import Draws, surrogate_losses
@@ -57,11 +57,11 @@ __all__ = [
     "align_batch",
     "angle_spread",
     "average_predictions",
+    "choose_small",
     "class_spread",
     "crop_boxes",
     "crop_matrix",
     "dimension",
-    "keep_small",
     "lie_algebra",
     "parameter_names",
     "predict",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from mollax import checks
 
@@ -26,7 +26,7 @@ def average_predictions(
         "log_probs", the mean of log-probabilities as in Augerino, normalised again. The last two are both the
         normalised geometric mean of the probabilities and differ by rounding alone: there one transform for which a
         class is all but impossible vetoes it, and in the mean of probabilities it does not.
-      keep: which transforms count, as from `keep_small`; None for all. A row with none gives NaN: there is no
+      keep: which transforms count, as from `choose_small`; None for all. A row with none gives NaN: there is no
         prediction to average.
 
     Returns:
@@ -56,23 +56,28 @@ def average_predictions(
     return jnp.where(count > 0, jax.nn.log_softmax(mean, axis=-1), jnp.nan)
 
 
-def keep_small(params: Float[Array, "*b n d"], *, radius: float = 1.0) -> Bool[Array, "*b n"]:
-    """Which transforms have ||w||_2 < radius: the paper's rejection for budgets of 30 or fewer (appendix A.3.12).
+def choose_small(
+    params: Float[Array, "*b m d"], *, radius: float, n: int
+) -> tuple[Int[Array, "*b n"], Bool[Array, "*b n"]]:
+    """The first n of m transforms with ||w||_2 < radius: the paper's rejection for budgets of 30 or fewer (A.3.12).
 
-    With radius 1 it drops strong combinations and still covers the range of every generator alone. A row in which none
-    is small enough keeps its smallest one, so that there is always a prediction. It is meant for Lie-algebra
-    coefficients; the zero of a crop's parameters is no identity, and of one-dimensional ones all pass.
+    With radius 1 it drops strong combinations and still covers the range of every generator alone. It is meant for
+    Lie-algebra coefficients; the zero of a crop's parameters is no identity, and of one-dimensional ones all pass.
+
+    Returns:
+      Their places, and which of them are small: where there are fewer than n, the rest are larger ones. Places are in
+      the order of drawing, so that the small ones are draws of the distribution given that the norm is below the
+      radius.
 
     Raises:
-      ValueError: for a radius that is not positive, or no transforms.
+      ValueError: for a radius that is not positive, or n not in 1 .. m.
     """
     checks.in_range("radius", radius, 0, open_low=True)
-    if params.ndim < 2 or params.shape[-2] == 0:
-        raise ValueError(f"params must be (..., transforms, parameters) with a transform or more; got {params.shape}.")
-    norm = jnp.linalg.norm(_at_least_float32(params), axis=-1)
-    small = norm < radius
-    smallest = jax.nn.one_hot(jnp.argmin(norm, axis=-1), norm.shape[-1], dtype=bool)
-    return jnp.where(jnp.any(small, axis=-1, keepdims=True), small, smallest)
+    if not 1 <= n <= params.shape[-2]:
+        raise ValueError(f"n must be in 1 .. {params.shape[-2]}, the number of transforms; got {n}.")
+    small = jnp.linalg.norm(_at_least_float32(params), axis=-1) < radius
+    places = jnp.argsort(~small, axis=-1, stable=True)[..., :n].astype(jnp.int32)
+    return places, jnp.take_along_axis(small, places, axis=-1)
 
 
 def _at_least_float32(values: Float[Array, "*n"]) -> Float[Array, "*n"]:

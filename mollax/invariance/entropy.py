@@ -63,9 +63,9 @@ class PID:
 
         weight = EMA( clip( kp e + ki sum e + kd (e - e_before), low, high ) ).
 
-    The sum is over steps. It starts where the integral term alone gives `weight`, and an error that would push the
-    output beyond a limit moves it up to that limit only (anti-windup; the authors' code has none). Both averages decay
-    by `smoothing` a step and start at the first value.
+    The sum is over steps. It starts where the integral term alone gives `weight` (at 10 in the authors' code), and an
+    error that would push the output beyond a limit moves it up to that limit only (anti-windup; they have none). Both
+    averages decay by `smoothing` a step; h starts at the first entropy, the output at `weight` (theirs at its first).
 
     Attributes:
       target: entropy in nats.
@@ -131,15 +131,18 @@ class PID:
 class EntropyRange:
     """InstaAug's rule (Miao et al. 2023): multiply the weight until the entropy is in a range (A.3.3; their code).
 
-    A step that finds the entropy outside of [minimum, maximum], as the step before did, and not on its way back by more
-    than `progress`, multiplies the weight by `factor` (below) or divides it (above), at most `most` times net.
+    Every `period` steps their mean entropy is looked at. Outside of [minimum, maximum], as the time before, and not on
+    its way back by more than `progress`, it multiplies the weight by `factor` (below) or divides it (above), at most
+    `most` times net. The paper speaks of each step; in the authors' code an epoch is one, and so it is for the numbers
+    below: applied to every batch they drive the weight over orders of magnitude before the entropy can follow.
 
     Attributes:
       minimum, maximum: of the entropy in nats.
       weight: at the start.
       factor: 1.2, for crops 1.1 in an earlier version of theirs.
-      progress: nats a step.
+      progress: nats from one time to the next.
       most: 50, for crops 10 in an earlier version.
+      period: steps.
 
     Raises:
       ValueError: for a range that is empty, or a weight, factor or count out of range.
@@ -151,6 +154,7 @@ class EntropyRange:
     factor: float = 1.2
     progress: float = 0.005
     most: int = 50
+    period: int = 1
 
     def __post_init__(self) -> None:
         checks.in_range("maximum", self.maximum, checks.in_range("minimum", self.minimum))
@@ -158,26 +162,37 @@ class EntropyRange:
         checks.in_range("factor", self.factor, 1.0, open_low=True)
         checks.in_range("progress", self.progress, 0.0)
         checks.positive_int("most", self.most)
+        checks.positive_int("period", self.period)
 
     def initial(self) -> State:
         """The state before the first step."""
-        names = ("side", "count", "entropy")  # last side: -1 below, 1 above
+        # Last side: -1 below, 1 above; its entropy; sum and number of those since.
+        names = ("side", "count", "entropy", "sum", "steps")
         return {"weight": jnp.float32(self.weight), **{name: jnp.float32(0) for name in names}}
 
     def update(self, state: State, entropy: Scalar) -> State:
         """The state after a step whose batch had this mean entropy. One that is not finite changes nothing."""
         entropy = jnp.asarray(entropy, jnp.float32)
+        waiting = {**state, "sum": state["sum"] + entropy, "steps": state["steps"] + 1}
+        due = waiting["steps"] >= self.period
+        new = _where(due, self._moved(state, waiting["sum"] / waiting["steps"]), waiting)
+        return _where(jnp.isfinite(entropy), new, state)
+
+    def _moved(self, state: State, entropy: Scalar) -> State:
+        """The state after a period with this mean entropy."""
         side = jnp.where(entropy < self.minimum, -1.0, jnp.where(entropy > self.maximum, 1.0, 0.0))
         stuck = side * (entropy - state["entropy"]) >= -self.progress
         push = jnp.where((side != 0) & (side == state["side"]) & stuck, -side, 0.0)
         push = jnp.where(jnp.abs(state["count"] + push) > self.most, 0.0, push)
-        new = {
+        zero = jnp.float32(0)
+        return {
             "weight": state["weight"] * jnp.float32(self.factor) ** push,
             "side": side,
             "count": state["count"] + push,
             "entropy": entropy,
+            "sum": zero,
+            "steps": zero,
         }
-        return _where(jnp.isfinite(entropy), new, state)
 
 
 def _where(condition: Array, new: State, old: State) -> State:

@@ -13,11 +13,13 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray, Shaped
 from mollax import checks
 from mollax.image import affine_warp, standardize, unstandardize
 from mollax.invariance.align import Aligned, align
-from mollax.invariance.average import average_predictions, keep_small
+from mollax.invariance.average import average_predictions, choose_small
 from mollax.invariance.draws import Draws, Limit
 from mollax.invariance.transforms import DEFAULT_LIMITS
 
 PyTree = Any
+CANDIDATES = 32
+"""Transforms drawn for each that is classified, where large ones are rejected: a new flow in 6-d keeps 2 % of them."""
 
 
 class TransformedClassifier(nn.Module):
@@ -98,27 +100,35 @@ def predict(
       n: draws.
       limits: of crops.
       average: of "probs" (eq 7), "logits" or "log_probs"; see `average_predictions`.
-      radius: above 0, only transforms whose parameters have a norm below it count, and the image as it is counts as one
-        more (A.3.12: fewer draws are enough; not for crops, where 0 is not the image).
+      radius: above 0, transforms whose parameters have a larger norm are rejected before they are classified, and the
+        image as it is counts as one more (A.3.12: fewer draws are enough). `CANDIDATES` n are drawn; an image of which
+        fewer than n are small enough has fewer. Not for crops, whose 0 is not the image.
 
     Raises:
-      ValueError: for an unknown average, fewer draws than one or a negative radius.
+      ValueError: for an unknown average, fewer draws than one, a negative radius, or a radius of crops.
     """
     checks.positive_int("n", n)
     checks.in_range("radius", radius, 0.0)
+    augmenter: Any = model.augmenter
+    if radius and augmenter.kind == "crop":
+        raise ValueError("A radius is for transforms around the identity; the 0 of crops is none. Leave it at 0.")
     apply: Callable[..., Any] = model.apply
-    draws = apply(variables, keys, images, n=n, limits=limits, method="draw")
+    draws = apply(variables, keys, images, n=n * CANDIDATES if radius else n, limits=limits, method="draw")
+    matrices = draws.matrices
+    if radius:
+        places, keep = choose_small(draws.params, radius=radius, n=n)
+        matrices = jnp.take_along_axis(matrices, places[..., None, None], axis=1)
 
     def classify(matrices: Float[Array, "b 2 3"]) -> Float[Array, "b k"]:
         warped = warp_standardized(images, matrices, mean=mean, std=std, padding=model.padding)
         return apply(variables, warped, train=False)
 
-    logits = jnp.moveaxis(jax.lax.map(classify, jnp.moveaxis(draws.matrices, 1, 0)), 0, 1)
+    logits = jnp.moveaxis(jax.lax.map(classify, jnp.moveaxis(matrices, 1, 0)), 0, 1)
     if not radius:
         return average_predictions(logits, average=average)
     logits = jnp.concatenate([logits, apply(variables, images, train=False)[:, None]], 1)
-    params = jnp.pad(draws.params, ((0, 0), (0, 1), (0, 0)))  # the image itself has the zero transform
-    return average_predictions(logits, average=average, keep=keep_small(params, radius=radius))
+    keep = jnp.pad(keep, ((0, 0), (0, 1)), constant_values=True)  # the image itself
+    return average_predictions(logits, average=average, keep=keep)
 
 
 def align_batch(

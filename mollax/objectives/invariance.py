@@ -29,12 +29,21 @@ class Warmup:
       limits: smallest and largest size of crops.
       late_limits: those from step `late_from` on.
       late_from: None keeps `limits`.
+
+    Raises:
+      ValueError: for limits that are not 0 < low <= high <= 1, or a negative number of steps.
     """
 
     steps: int = 0
     limits: Limits = invariance.DEFAULT_LIMITS
     late_limits: Limits = invariance.DEFAULT_LIMITS
     late_from: int | None = None
+
+    def __post_init__(self) -> None:
+        checks.positive_int("invariance.warmup", self.steps, minimum=0)
+        for name, (low, high) in (("limits", self.limits), ("late_limits", self.late_limits)):
+            if not 0 < low <= high <= 1:
+                raise ValueError(f"invariance.{name} of crops must be 0 < low <= high <= 1; got ({low:g}, {high:g}).")
 
     def limits_at(self, step: Integer[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Limits of crops at a step."""
@@ -109,11 +118,13 @@ def invariance_objective(
       "augmenting" (1, or 0 during the warm-up).
 
     Raises:
-      ValueError: for an unknown loss or average, fewer copies than one, or averaged logits of mollified images, which
-        have no common label.
+      ValueError: for an unknown loss or average, fewer copies than one, or averaged logits of one copy or of mollified
+        images, which have no common label.
     """
     checks.positive_int("invariance.copies", copies)
     checks.one_of("invariance.average", average, AVERAGES)
+    if average == "logits" and copies == 1:
+        raise ValueError('invariance.average "logits" is over copies of an image; set invariance.copies above 1.')
     if average == "logits" and mollifier is not None:
         raise ValueError(
             'invariance.average "logits" needs one label for all copies of an image, but each is mollified by its own '
@@ -142,7 +153,11 @@ def invariance_objective(
             mix=mix,
             first_index=first_index,
         )
-        variables = {"params": params, **model_state}
+        on = carried["step"] >= plan.steps
+        # In the warm-up the augmenter gets no gradient at all: 0 times a penalty that is not finite would be NaN.
+        fixed = jax.lax.stop_gradient(params.get("augmenter", {}))
+        learning = jax.tree.map(lambda live, still: jnp.where(on, live, still), params.get("augmenter", {}), fixed)
+        variables = {"params": {**params, "augmenter": learning}, **model_state}
         draws = apply(
             variables,
             keys.example_keys(draw_key, first_index, count),
@@ -151,7 +166,6 @@ def invariance_objective(
             limits=plan.limits_at(carried["step"]),
             method="draw",
         )
-        on = carried["step"] >= plan.steps
         matrices = jnp.where(on, draws.matrices, affine.identity()[None, None])
         warped = _warp_all(images, matrices, model.padding)
         shown = jnp.concatenate([warped, images[:, None]], 1) if include_original else warped
@@ -185,7 +199,6 @@ def invariance_objective(
             cross_entropy += jnp.mean(negative_log(logits[:, -1], targets[:, -1]))
         weight = jnp.where(on, carried["weight"], 0.0)
         penalty = jnp.mean(draws.penalty)
-        # Not 0 * penalty: in the warm-up a penalty that is not finite must not reach the gradient.
         value = cross_entropy + jnp.where(on, weight * penalty, 0.0)
         hits = jnp.argmax(logits[:, :copies, :classes], -1) == batch["label"][:, None]
         metrics = {
