@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mollax import augmenters, evaluators, ood, other_sets
+from mollax import augmenters, detectors, evaluators, ood, other_sets
 from mollax.experiment import Experiment
 from mollax.state import TrainState
 
@@ -83,7 +83,9 @@ def create_rotation_evaluator(config: ConfigDict, experiment: Experiment) -> eva
     predictions: dict[str, Any] = {"as it is": experiment.model}
     if experiment.learned is not None:
         options = {"mean": experiment.mean, "std": experiment.std}
-        predictions["averaged"] = augmenters.create_predict(config, experiment.learned, **options)
+        # Without draws it would be the plain classifier again.
+        if config.invariance.predict.draws:
+            predictions["averaged"] = augmenters.create_predict(config, experiment.learned, **options)
         # Mean shift is a sum of steps from the identity, which crops do not have.
         if config.eval.transforms.aligned and config.invariance.kind != "crop":
             predictions["aligned"] = augmenters.create_aligned_predict(config, experiment.learned, **options)
