@@ -9,10 +9,11 @@ against the same f, the flow with weight .5 (A.3.7) everywhere. "joint" trains b
 run that is there is not made again.
 
 Then test images of known angle a are turned by 500 draws each. What counts is the angle from the pose of the class,
-a + draw: for +-45 and +-90 its 1 to 99 % range (the ideal for +-90 is [-90, 90]; +-45 leave the boundary between the
-classes free), how much of its mass is beyond +-90, and the slope of the middle of the draws' range against a, -1 for a
-distribution that moves with the input and 0 for one that does not; for three modes the mass in each of the class's arcs
-and outside of them.
+a + draw. For +-45 and +-90: its 1 to 99 % range, "low" and "high" being means over images of the ends of each image's
+own draws (those of all images together lie further out: see "histogram"; the ideal for +-90 is [-90, 90], +-45 leave
+the boundary between the classes free), how much of its mass is beyond +-90, and the slope of the middle of the draws'
+range against a, -1 for a distribution that moves with the input and 0 for one that does not. For three modes: the mass
+in each of the class's arcs and outside of them.
 """
 
 from __future__ import annotations

@@ -21,6 +21,10 @@ from mollax.image import unstandardize
 from mollax.logbook import write_json
 from mollax.state import TrainState
 
+# Of results.json: what says how a run went, not what came out; and, at any depth, how the names of times end.
+UNCOMPARED, TIMES = ("mollax", "run"), "seconds"
+MAX_CHANGES = 20  # lines of what differs
+
 
 def write_outcome(
     config: ConfigDict,
@@ -36,8 +40,8 @@ def write_outcome(
 ) -> dict[str, Any]:
     """Puts an evaluation into results.json and report.html, prints the table, and returns the results.
 
-    After a mere evaluation the block "run" (device, time, speed) stays that of the training, and it is logged
-    whether the numbers are those that were there.
+    After a mere evaluation the block "run" (device, time, speed) stays that of the training, it is logged whether the
+    numbers are those that were there, and config.json becomes the config of this evaluation, as results.json is its.
     """
     clean_logits = found.pop("clean_logits")
     transforms = found["invariance"].pop("pictures") if "invariance" in found else None
@@ -57,6 +61,9 @@ def write_outcome(
         before = json.loads(path.read_text(encoding="utf-8"))
         results["run"] = before.get("run", results["run"])
         _log_agreement(before, results)
+    if not trained:
+        # What may differ from the training's config, such as `invariance.predict`, is what the new numbers are of.
+        write_json(workdir / "config.json", config.to_dict())
     write_json(path, results)
     if run.detector is not None and run.detector.gan is not None and run.detector.gan.on == "pixels":
         synthetic.write_sheet(workdir / "negatives.png", run.detector.gan, state.extra["gan"])
@@ -96,18 +103,48 @@ def _data_block(run: Experiment) -> dict[str, Any]:
 
 
 def _log_agreement(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Says whether an evaluation reproduced the one on file."""
-    changed = [
-        f"{name}.{metric}: {old.get(metric)} before, {new[metric]} now"
-        for name, new in now["evaluations"].items()
-        if (old := before["evaluations"].get(name)) is not None
-        for metric in ("error", "nll", "brier", "ece")
-        if old.get(metric) != new[metric]
-    ]
+    """Says whether an evaluation reproduced the one on file: every field of every block but those of time."""
+    old, new = (_fields({k: v for k, v in results.items() if k not in UNCOMPARED}) for results in (before, now))
+    changed = [_change(name, old[name], new[name]) for name in new if name in old and old[name] != new[name]]
     if changed:
-        logging.warning("These numbers differ from the results on file:\n  %s", "\n  ".join(changed))
+        more = f"\n  and {len(changed) - MAX_CHANGES} more fields" if len(changed) > MAX_CHANGES else ""
+        lines = "\n  ".join(changed[:MAX_CHANGES])
+        logging.warning("These numbers differ from the results on file:\n  %s%s", lines, more)
     else:
-        logging.info("All numbers equal those of the results on file.")
+        which = "All" if old.keys() == new.keys() else "All other"
+        logging.info("%s numbers equal those of the results on file.", which)
+    for what, here, there in (("not on file before", new, old), ("no longer there", old, new)):
+        blocks = {name.partition(".")[0] for name in there}
+        parts = [(name, name.partition(".")[0]) for name in here.keys() - there.keys()]
+        names = sorted({name if block in blocks else block for name, block in parts})
+        if names:
+            more = f" and {len(names) - MAX_CHANGES} more" if len(names) > MAX_CHANGES else ""
+            logging.info("These fields are %s: %s%s.", what, ", ".join(names[:MAX_CHANGES]), more)
+
+
+def _fields(value: Any, name: str = "") -> dict[str, list[Any]]:
+    """Nested results as {"evaluations.clean.error": its values in order}; places in lists are not part of a name."""
+    if isinstance(value, Mapping):
+        kept = {str(key): part for key, part in value.items() if not str(key).endswith(TIMES)}
+        inside = [(f"{name}.{key}" if name else key, part) for key, part in kept.items()]
+    elif isinstance(value, (list, tuple)):
+        inside = [(name, part) for part in value]
+    else:
+        return {name: [value]}
+    found: dict[str, list[Any]] = {}
+    for inner, part in inside:
+        for field, values in _fields(part, inner).items():
+            found.setdefault(field, []).extend(values)
+    return found
+
+
+def _change(name: str, old: Sequence[Any], new: Sequence[Any]) -> str:
+    """One line for a field: its first values that differ, and how many others do."""
+    if len(old) != len(new):
+        return f"{name}: {len(old)} values before, {len(new)} now"
+    pairs = [pair for pair in zip(old, new, strict=True) if pair[0] != pair[1]]
+    more = f" (and {len(pairs) - 1} of its {len(new)} values more)" if len(pairs) > 1 else ""
+    return f"{name}: {pairs[0][0]} before, {pairs[0][1]} now{more}"
 
 
 def mollified_samples(config: ConfigDict, run: Experiment, *, count: int = 24) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from mollax import augmenters, checks, detectors, experiment, invariance
 from mollax.checkpoint import read_variables
+from mollax.data import ReadOptions
 from mollax.image import standardize
 from mollax.invariance.draws import Draws
 
@@ -42,6 +43,19 @@ class FinishedRun:
     mean: Float[Array, " c"]
     std: Float[Array, " c"]
 
+    def read_options(self) -> ReadOptions:
+        """How image files are made what the run was trained on.
+
+        Raises:
+          ValueError: if the run is for images that are not square.
+        """
+        height, width, channels = self.results["data"]["image_shape"]
+        if height != width:
+            raise ValueError(f"Files can be brought to square sizes only; this run is for {height}x{width}.")
+        # Transparent images that the training set would have refused are not a reason to stop here.
+        alpha = "white" if self.config.data.alpha == "raise" else self.config.data.alpha
+        return ReadOptions(image_size=height, resize=self.config.data.resize, channels=channels, alpha=alpha)
+
     def draw(self, images: UInt8[Host, "b h w c"], *, n: int, seed: int = 0) -> Draws:
         """What the run's augmenter draws for images, such as angles or crops; random: by the seed and the place.
 
@@ -52,10 +66,16 @@ class FinishedRun:
 
         Raises:
           ValueError: if the run has no augmenter, for images of another shape, or n below 1.
+          TypeError: for images that are not 8-bit.
         """
         if not isinstance(self.model, invariance.TransformedClassifier):
             raise ValueError("The run has no augmenter, so it draws no transforms; train one with a flow or a rival.")
         checks.positive_int("n", n)
+        if images.dtype != np.uint8:
+            raise TypeError(
+                f"images must be 8-bit (uint8, 0 to 255); got {images.dtype}. Of floats in [0, 1] give "
+                "np.rint(images * 255).astype(np.uint8)."
+            )
         shape = tuple(self.results["data"]["image_shape"])
         if images.shape[1:] != shape:
             raise ValueError(f"The run takes images of shape {shape}; got an array of shape {images.shape}.")

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,7 +66,8 @@ class Logbook:
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
         for name, value in values.items():
-            self._events.add_scalar(name, value, step)
+            # Class names may hold what TensorBoard's tags may not, of which it would warn every time.
+            self._events.add_scalar(re.sub(r"[^-/\w.]", "_", name), value, step)
 
     def close(self) -> None:
         """Flushes and closes the files."""

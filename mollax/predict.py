@@ -61,13 +61,7 @@ def read_options(service: Service) -> ReadOptions:
     Raises:
       ValueError: if the run is for images that are not square.
     """
-    height, width, channels = service.image_shape
-    if height != width:
-        raise ValueError(f"Files can be brought to square sizes only; this run is for {height}x{width}.")
-    about = service.run.config.data
-    # Transparent images that the training set would have refused are not a reason to stop here.
-    alpha = "white" if about.alpha == "raise" else about.alpha
-    return ReadOptions(image_size=height, resize=about.resize, channels=channels, alpha=alpha)
+    return service.run.read_options()
 
 
 def records(service: Service, names: Sequence[str], outputs: Outputs, *, top: int = 1) -> Iterator[dict[str, Any]]:

@@ -214,7 +214,9 @@ def train_and_evaluate(
 
 
 def evaluate(config: ConfigDict, workdir: str | Path, *, command: str = "") -> dict[str, Any]:
-    """Evaluates the newest checkpoint in `workdir` and writes results.json and report.html again.
+    """Evaluates the newest checkpoint in `workdir` and writes results.json, report.html and config.json again.
+
+    The config may differ from the training's in what a continuation may change (`checkpoint.FREE_FIELDS`).
 
     Raises:
       FileNotFoundError: if there is no checkpoint.

@@ -26,6 +26,13 @@ def test_only_what_is_asked_for():
     assert set(made(tiny.config(eval__corruptions=("contrast",)))) == {"corruptions"}
 
 
+def test_without_draws_nothing_is_averaged():
+    asked = ROTATIONS | {"eval__transforms__aligned": 4}
+    for draws, ways in ((0, {"as it is", "aligned"}), (2, {"as it is", "averaged", "aligned"})):
+        found = made(tiny.flow_config(invariance__predict__draws=draws, **asked))["rotations"]
+        assert set(found._predictors) == ways
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")

@@ -1,5 +1,6 @@
 """Accuracy of turned images and expected KL, for predictions that are known."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -73,6 +74,34 @@ def test_expected_kl_is_that_of_random_rotations(dataset):
     still = RotationEvaluator({"as it is": brightness}, dataset, **settings | {"kl_degrees": 1e-4})
     np.testing.assert_allclose(still.run(jnp.float32(5.0))["expected_kl"]["ekld"], 0, atol=1e-4)
     assert expected_kl(np.log([[0.5, 0.5]]), np.log([[[0.5, 0.5]]]))[0] == 0
+
+
+def test_noise_of_a_prediction_is_no_divergence(dataset):
+    """Still and turned images draw the same; different images and different rotations do not."""
+
+    def noisy(variables, keys, images):
+        return brightness(variables, keys, images) + jax.vmap(lambda key: jax.random.normal(key, (2,)))(keys)
+
+    settings = {"mean": MEAN, "std": STD, "kl_draws": 3}
+    made = RotationEvaluator({"averaged": noisy}, dataset, kl_degrees=1e-4, **settings)
+    np.testing.assert_allclose(made.run(jnp.float32(5.0))["expected_kl"]["ekld"], 0, atol=1e-4)
+    wide = RotationEvaluator({"averaged": noisy}, dataset, kl_degrees=60.0, **settings).run(jnp.float32(5.0))
+    assert min(wide["expected_kl"]["ekld"]) > 1e-3
+
+
+def test_turns_are_rigid_on_images_that_are_not_square(rng):
+    images = rng.integers(0, 255, (2, 21, 41, 1), dtype=np.uint8)
+    split = Split(images, np.arange(2, dtype=np.int32))
+    wide = Dataset("wide", split, split, split, ("a", "b"))
+    made = RotationEvaluator(
+        {"pixels": lambda variables, keys, images: images.reshape(len(images), -1) + variables},
+        wide,
+        mean=jnp.array([0.0]),
+        std=jnp.array([1.0]),
+        angles=(90.0,),
+    )
+    turned = made._predictors["pixels"].logits(jnp.float32(0.0), split, stress="90 degrees").reshape(2, 21, 41)
+    np.testing.assert_allclose(turned[:, :, 10:31], np.rot90(images[:, :, 10:31, 0], axes=(1, 2)) / 255, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What the evaluator says of an augmenter whose transforms are known."""
 
 import math
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -11,7 +12,7 @@ import tiny
 
 from mollax import data, invariance, models
 from mollax.evaluators import TransformEvaluator, alignment_block
-from mollax.evaluators.transforms import INPUT_ANGLES, angle_percentiles
+from mollax.evaluators.transforms import INPUT_ANGLES
 from mollax.image import affine_warp, rotation
 from mollax.invariance.draws import Draws, matrices_of
 
@@ -63,9 +64,10 @@ def test_numbers_of_a_known_distribution(dataset):
     np.testing.assert_allclose(block["per_class"]["range"], 0.98 * 18, atol=1)
     assert len(block["examples"]) == 8
     np.testing.assert_allclose([np.mean(example["angles"]) for example in block["examples"]], 30, atol=2)
-    # Near -input, so that it may be a whole turn away; at input 150 it may be either.
-    medians = np.delete(block["input_rotation"]["median"], INPUT_ANGLES.index(150))
-    np.testing.assert_allclose(medians % 360, 30, atol=1)
+    np.testing.assert_allclose(block["examples"][0]["angle_range"], [30 - 8.8, 30 + 8.8], atol=0.7)
+    # Level, as it ignores its input.
+    np.testing.assert_allclose(block["input_rotation"]["median"], 30, atol=1)
+    assert block["input_rotation"]["directed"] == [20] * len(INPUT_ANGLES)
     np.testing.assert_allclose(
         np.subtract(block["input_rotation"]["high"], block["input_rotation"]["low"]), 17.6, atol=0.6
     )
@@ -115,14 +117,114 @@ def test_crops_have_no_angles(dataset):
     assert block["alignment"] is None
 
 
-def test_percentiles_go_around_the_circle(rng):
-    straight = rng.uniform(-30, 30, (2, 4000))
-    turned = (straight + 180 + 180) % 360 - 180
-    np.testing.assert_allclose(angle_percentiles(straight)[1], 0, atol=2)
-    low, _, high = angle_percentiles(turned)
-    np.testing.assert_allclose(high - low, 0.98 * 60, atol=2)
-    np.testing.assert_allclose(angle_percentiles(turned, near=-170.0)[1], -180, atol=2)
-    np.testing.assert_allclose(angle_percentiles(turned, near=170.0)[1], 180, atol=2)
+class Told(nn.Module):
+    """Draws the angles that `angles` gives for a standard normal and a uniform number of each draw and the image."""
+
+    angles: Callable[..., jax.Array]
+    kind: str = "rotation"
+
+    def __call__(self, keys, images, *, n, limits=None):
+        even = jax.vmap(lambda key: jax.random.uniform(key, (n,)))(keys)
+        degrees = self.angles(even, images)
+        params = ((degrees + 180) % 360 / 180 - 1)[..., None]
+        matrices = matrices_of(params, kind=self.kind, entry_range=math.pi, limits=(0.5, 1.0))
+        zeros = jnp.zeros(len(images))
+        return Draws(params, matrices, jnp.zeros(params.shape[:2]), zeros, zeros)
+
+
+def pose(images):
+    """Direction of the brightest pixels from the centre, degrees counter-clockwise from upwards, of 9x9 images."""
+    y, x = jnp.meshgrid(jnp.arange(4.0, -5.0, -1.0), jnp.arange(-4.0, 5.0), indexing="ij")
+    y, x = y[None], x[None]
+    weight = images[..., 0] - images.min()
+    return jnp.rad2deg(jnp.arctan2(-(weight * x).sum((1, 2)), (weight * y).sum((1, 2))))[:, None]
+
+
+def followed(angles, *, shape=(9, 9), draws=200, images=12):
+    """The block "input_rotation" of images with a bar upwards, for draws as `Told` makes them."""
+    pixels = np.zeros((images, *shape, 1), np.uint8)
+    pixels[:, : shape[0] // 2, shape[1] // 2] = 255
+    split = data.Split(pixels, np.zeros(images, np.int32))
+    bars = data.Dataset("bars", split, split, split, ("bar",))
+    model = invariance.TransformedClassifier(models.create_model("mlp", classes=1, hidden=()), Told(angles))
+    key, start = jax.random.split(jax.random.key(0), 1), jnp.zeros((1, *shape, 1))
+    variables = model.init(jax.random.key(0), key, start, method="start")
+    made = TransformEvaluator(model, bars, mean=tiny.MEAN, std=tiny.STD, name="told", images=images, draws=draws)
+    return made, variables
+
+
+def band(angles, **options):
+    made, variables = followed(angles, **options)
+    return made._input_rotation(variables, None)
+
+
+@pytest.mark.parametrize("draws", [20, 200])
+def test_draws_from_all_sides_have_no_median(draws):
+    found = band(lambda even, images: 360 * even, draws=draws)
+    assert found["low"] == found["median"] == found["high"] == [None] * len(INPUT_ANGLES)
+    assert max(found["directed"]) <= 1
+    modes = band(lambda even, images: 120 * jnp.floor(3 * even) + 20 * even, draws=draws)
+    assert modes["median"] == [None] * len(INPUT_ANGLES)
+
+
+def test_modes_that_ignore_the_input_are_level():
+    """Three modes of unequal masses have a direction: their median is that of the largest, whatever the input."""
+    found = band(lambda even, images: 100 + 120 * jnp.floor(jnp.maximum(5 * even, 3) - 3) + 10 * even)
+    np.testing.assert_allclose(found["median"], found["median"][6], atol=1e-3)
+    np.testing.assert_allclose(found["median"][6], 105, atol=6)
+    # On the far side of the circle as well, where draws around the input's opposite would be taken for undoing it.
+    found = band(lambda even, images: 180 + 40 * (even - 0.5))
+    assert np.ptp(found["median"]) < 1
+
+
+def test_a_median_that_undoes_the_input_follows_it_all_around():
+    found = band(lambda even, images: 150 * (even - 0.5) - pose(images))
+    np.testing.assert_allclose(found["median"], np.negative(INPUT_ANGLES), atol=6)
+    np.testing.assert_allclose(np.subtract(found["high"], found["low"]), 0.98 * 150, atol=8)
+    ahead = band(lambda even, images: 10 * even - 2 * pose(images))
+    np.testing.assert_allclose(ahead["median"], -2 * np.array(INPUT_ANGLES) + 5, atol=12)
+
+
+def test_images_without_a_direction_are_left_out():
+    """Half of the images see their pose, by their place in the batch; of fewer than a quarter nothing is drawn."""
+
+    def some(count):
+        def angles(even, images):
+            sees = (jnp.arange(len(images)) < count)[:, None]
+            return jnp.where(sees, 20 * (even - 0.5) - pose(images), 360 * even)
+
+        return band(angles)
+
+    half = some(6)
+    np.testing.assert_allclose(half["median"], np.negative(INPUT_ANGLES), atol=6)
+    assert set(half["directed"]) <= {6, 7}
+    assert some(1)["median"] == [None] * len(INPUT_ANGLES)
+
+
+def test_inputs_are_turned_rigidly_on_images_that_are_not_square():
+    made, variables = followed(lambda even, images: 10 * even, shape=(21, 41))
+    shown = {}
+    drawn = made._drawn
+
+    def spy(variables, images, index, progress):
+        shown[len(shown)] = images
+        return drawn(variables, images, index, progress)
+
+    made._drawn = spy
+    made._input_rotation(variables, None)
+    upright = shown[0][0, ..., 0]
+    quarter = [image[0, ..., 0] for image in shown.values() if image[0, 10, :20].min(axis=-1)[10:].all()]
+    assert len(quarter) == 1
+    np.testing.assert_allclose(quarter[0][:, 10:31], np.rot90(upright[:, 10:31]), atol=1)
+
+
+def test_single_images_and_black_ones_have_no_spread(rng):
+    images = rng.uniform(size=(5, 4, 4, 1)).astype(np.float32)
+    images[3:] = 0
+    block = alignment_block(images, images, np.array([0, 0, 1, 2, 2]), list("abc"))
+    assert block["before"][1:] == block["after"][1:] == [None, None]
+    assert block["before"][0] > 0
+    assert block["mean_before"].shape == (3, 4, 4, 1)
 
 
 def test_bad_counts(dataset):

@@ -64,6 +64,9 @@ def test_draws_are_the_augmenters(tmp_path, monkeypatch):
     ):
         with pytest.raises(ValueError, match=message):
             run.draw(wrong, **options)
+    for wrong in (images / np.float32(255), images.astype(np.int32)):
+        with pytest.raises(TypeError, match=r"images must be 8-bit \(uint8, 0 to 255\); got (float32|int32)"):
+            run.draw(wrong, n=1)
     plain = dataclasses.replace(run, model=run.model.classifier)
     with pytest.raises(ValueError, match="has no augmenter"):
         plain.draw(images, n=1)

@@ -7,7 +7,14 @@ import scipy.stats
 
 from mollax import image
 from mollax.data.sprites import draw_sprite
-from mollax.invariance.prototypes import angle_spread, class_spread, prototypes, turn_angle
+from mollax.invariance.prototypes import (
+    angle_percentiles,
+    angle_spread,
+    class_spread,
+    mean_direction,
+    prototypes,
+    turn_angle,
+)
 
 
 def test_means_and_spreads_are_those_of_each_class(rng):
@@ -110,3 +117,25 @@ def test_bad_arguments_are_named(unhooked, rng):
         angle_spread(np.zeros(2), period=0.0)
     with pytest.raises(ValueError, match=r"matrices must be \(..., 2, 3\)"):
         turn_angle(np.eye(3))
+
+
+def test_percentiles_go_around_the_circle(rng):
+    straight = rng.uniform(-30, 30, (2, 4000))
+    turned = (straight + 180 + 180) % 360 - 180
+    np.testing.assert_allclose(angle_percentiles(straight)[1], 0, atol=2)
+    low, _, high = angle_percentiles(turned)
+    np.testing.assert_allclose(high - low, 0.98 * 60, atol=2)
+    near = np.array([-170.0, 170.0])
+    np.testing.assert_allclose(angle_percentiles(turned, near=near)[1], [-180, 180], atol=2)
+    np.testing.assert_allclose(angle_percentiles(turned, near=900.0)[1], 900, atol=2)
+
+
+def test_direction_is_the_circular_mean_and_its_length(rng):
+    degrees = rng.normal(170, 40, (3, 500))
+    centre, length = mean_direction(degrees, near=np.array([0.0, 180.0, -500.0]))
+    radians = np.deg2rad(degrees)
+    expected = np.rad2deg(scipy.stats.circmean(radians, axis=1, low=-np.pi, high=np.pi))
+    np.testing.assert_allclose(np.exp(1j * np.deg2rad(centre)), np.exp(1j * np.deg2rad(expected)), atol=1e-12)
+    np.testing.assert_allclose(1 - length, scipy.stats.circvar(radians, axis=1), atol=1e-12)
+    assert (np.abs(centre - [0.0, 180.0, -500.0]) <= 180).all()
+    np.testing.assert_allclose(mean_direction(np.array([[0.0, 120.0, 240.0]]))[1], 0, atol=1e-15)

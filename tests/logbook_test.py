@@ -21,6 +21,18 @@ def test_rows_are_written_at_once_and_nan_becomes_null(tmp_path):
     assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
 
 
+def test_names_of_classes_are_no_trouble_to_tensorboard(tmp_path, caplog):
+    name = "validation/range/sprout upright (ß, 1)"
+    with caplog.at_level(logging.INFO):
+        book = Logbook(tmp_path, start_step=0)
+        book.write(1, {name: 1.0})
+        book.close()
+    assert not caplog.text
+    assert rows(tmp_path) == [{"step": 1, name: 1.0}]
+    (events,) = (tmp_path / "tensorboard").glob("events.out.tfevents.*")
+    assert b"validation/range/sprout_upright__" in events.read_bytes()
+
+
 def test_a_resumed_run_drops_rows_of_lost_work_and_half_lines(tmp_path, caplog):
     book = Logbook(tmp_path, start_step=0)
     for step in (2, 4, 6):

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from report_invariance_test import aligned_pictures, learned, rotations
 
+from mollax.invariance.prototypes import angle_percentiles
 from mollax.report import invariance_plots as plots
 
 
@@ -58,7 +59,7 @@ def test_examples_show_image_copies_and_angles():
     assert circles[2].get_theta_direction() == 1, "counter-clockwise as images turn"
     assert circles[2].get_theta_offset() == pytest.approx(np.pi / 2), "no rotation at the top"
     assert "3  kettle upright" in texts(figure)
-    low, high = np.percentile(angles, [1, 99])
+    low, high = block["examples"][2]["angle_range"]
     assert f"entropy −0.65 · {low:.0f}° to {high:.0f}°".replace("-", "−") in texts(figure)
     drawn_as_png(figure)
 
@@ -110,6 +111,18 @@ def test_examples_skip_what_is_no_number():
     figure = plots.transform_examples([arrays], None, parameters=("translate_x", "translate_y"))
     assert any(axes.name == "polar" for axes in figure.axes)
     assert texts(plots.transform_examples([], parameters=()))[0].startswith("No transforms")
+
+
+def test_titles_go_around_the_circle():
+    """Draws within 150 to 210 degrees: their range is the evaluator's, not that of -179 to 179."""
+    drawn = np.linspace(150, 210, 101)
+    angles = (drawn + 180) % 360 - 180
+    ends = angle_percentiles(angles[None], near=180.0)[[0, 2], 0]
+    example = {"label": "a", "entropy": 0.0, "params": np.zeros((3, 1)), "angles": angles, "angle_range": ends}
+    words = texts(plots.transform_examples([example], None, parameters=("rotate",)))
+    assert "entropy 0.00 · 151° to 209°" in words
+    del example["angle_range"]
+    assert "entropy 0.00" in texts(plots.transform_examples([example], None, parameters=("rotate",)))
 
 
 def test_pictures_must_be_those_of_the_examples():
@@ -179,6 +192,10 @@ def test_band_follows_the_input():
         assert {low, high} <= set(at.tolist())
     drawn_as_png(figure)
     assert "−120°" in [label.get_text() for label in axes.get_xticklabels()]
+    none = dict.fromkeys(("low", "median", "high"), 13 * [None])
+    assert "the drawn angles have no direction" in texts(plots.input_rotation_band({**block, **none}))
+    assert "the drawn angles have no direction" not in texts(figure)
+    drawn_as_png(plots.input_rotation_band({**block, **none}))
     with pytest.raises(ValueError, match="low has 2"):
         plots.input_rotation_band({**block, "low": [1.0, 2.0]})
 

@@ -63,6 +63,7 @@ def learned(kind: str = "rotation", images: int = 8, draws: int = 200) -> tuple[
                 "entropy": math.log(0.5) + 0.02 * i,
                 "params": np.round(params.astype(np.float64), 4).tolist(),
                 "angles": np.round((turned + 180) % 360 - 180, 2).tolist() if turns else None,
+                "angle_range": np.percentile(turned, [1, 99]).tolist() if turns else None,
             }
         )
     inputs = np.arange(-180, 181, 30)
@@ -90,6 +91,7 @@ def learned(kind: str = "rotation", images: int = 8, draws: int = 200) -> tuple[
             "median": median,
             "high": high,
             "images": 100,
+            "directed": 13 * [100],
         }
         if turns
         else None,
@@ -258,6 +260,33 @@ def test_pictures_take_the_place_of_the_alignment_table():
     assert "in 10 steps towards the mean of 50 drawn transforms" in with_pictures.text
     halves = {**pictures, "before": None, "after": None}
     assert "spread before alignment" in section(block, halves, history=[]).text
+
+
+def test_classes_without_a_spread_are_explained():
+    block, pictures = learned(images=1)
+    words = "A dash: a class of a single image, or of black ones, has no spread."
+    assert words not in section(block, pictures, history=[]).text
+    block = {**block, "alignment": {**block["alignment"], "before": [None, 0.5, 0.48, 0.49]}}
+    assert words in section(block, pictures, history=[]).text
+    page = section(block, None, history=[])
+    assert words in page.text
+    assert "nan" not in page.text
+
+
+def test_images_without_a_direction_are_counted():
+    block, _ = learned(images=1)
+    assert "point to all sides" not in section(block, history=[]).text
+    turning = {**block["input_rotation"], "directed": [40, *12 * [90]]}
+    text = section({**block, "input_rotation": turning}, history=[]).text
+    assert "are left out: 40 to 90 of them have one" in text
+
+
+@pytest.mark.parametrize("averaged, after", [(True, "by averaging as before."), (False, "once.")])
+def test_aligned_says_what_comes_after_it(averaged, after):
+    block = rotations()
+    if not averaged:
+        del block["accuracy"]["averaged"]
+    assert f"the pose that its transforms point to, then classified {after}" in section(None, None, block).text
 
 
 def test_figures_have_text_alternatives_with_numbers():

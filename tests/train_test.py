@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 
 import jax
 import numpy as np
@@ -61,6 +62,18 @@ def test_evaluation_alone_reproduces_the_results(finished, caplog, monkeypatch):
     assert "All numbers equal those of the results on file" in caplog.text
     assert again["evaluations"] == results["evaluations"]
     assert again["run"] == json.loads(json.dumps(results["run"]))
+
+
+def test_the_config_on_file_is_that_of_the_results(finished, tmp_path, caplog, monkeypatch):
+    tiny.without_page(monkeypatch)
+    workdir = tmp_path / "copy"
+    shutil.copytree(finished[0], workdir)
+    with caplog.at_level(logging.INFO):
+        found = train.evaluate(tiny.config(eval__bins=5), workdir)
+    assert json.loads((workdir / "config.json").read_text())["eval"]["bins"] == 5
+    assert json.loads((workdir / "results.json").read_text())["evaluations"] == found["evaluations"]
+    assert "evaluations.clean.ece:" in caplog.text
+    assert "numbers equal" not in caplog.text
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(finished, tmp_path, monkeypatch):

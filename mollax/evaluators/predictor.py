@@ -26,8 +26,8 @@ class Predictor:
     `predict` takes (variables, a key for each image, stressed and standardised images) and gives logits; a model does,
     by `apply`, and needs no keys.
 
-    The random draws of a stress and a prediction depend on (seed, stress name, index of the image), so that models are
-    compared on the same noise whatever the batch size or number of devices.
+    The random draws of a stress and a prediction depend on (seed, stress name, index of the image) unless `logits` is
+    told otherwise, so that models are compared on the same noise whatever the batch size or number of devices.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Predictor:
         split: Split,
         *,
         stress: str = "clean",
+        draws: str = "",
         progress: Callable[[int], None] | None = None,
     ) -> Float32[np.ndarray, "n k"]:
         """Logits of every image of the split, in order.
@@ -54,10 +55,14 @@ class Predictor:
           variables: of the model, such as `state.evaluated()`.
           split: what to predict.
           stress: a name given at construction.
+          draws: name of the stress whose keys the prediction draws by; its own by default. Two stresses that share it
+            differ in nothing but the images.
           progress: called with the number of images done.
         """
-        key = keys.stream_key(self._seed, f"evaluate/{stress}")
-        shared = (variables, jax.random.key_data(key), np.int32(self._names.index(stress)))
+        own, drawn = (
+            jax.random.key_data(keys.stream_key(self._seed, f"evaluate/{name}")) for name in (stress, draws or stress)
+        )
+        shared = (variables, own, drawn, np.int32(self._names.index(stress)))
         total, size = len(split), self._batch_size
         rows = []
         for start in range(0, total, size):
@@ -92,17 +97,21 @@ def stack(split: Split, indices: Sequence[int] | Integer[np.ndarray, " n"]) -> n
 
 
 def _predict_function(predict: nn.Module | Predict, stresses: Sequence[Stress]) -> Callable[..., jax.Array]:
-    def stressed_logits(shared: tuple[PyTree, jax.Array, jax.Array], batch: PyTree, data: PyTree) -> jax.Array:
-        variables, key_data, number = shared
-        key = jax.random.wrap_key_data(key_data)
-        image_keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(batch["index"])
+    def stressed_logits(shared: tuple[PyTree, ...], batch: PyTree, data: PyTree) -> jax.Array:
+        variables, key_data, draw_data, number = shared
+
+        def of_images(words: jax.Array) -> jax.Array:
+            key = jax.random.wrap_key_data(words)
+            return jax.vmap(lambda i: jax.random.fold_in(key, i))(batch["index"])
+
+        image_keys = of_images(key_data)
         images = batch["image"].astype(jnp.float32) / 255.0
         branches = [jax.vmap(stress) for stress in stresses]
         stressed = jax.lax.switch(number, branches, image_keys, images)
         if isinstance(predict, nn.Module):
             logits = predict.apply(variables, stressed, train=False)
         else:
-            draw_keys = jax.vmap(lambda image_key: jax.random.fold_in(image_key, 1))(image_keys)
+            draw_keys = jax.vmap(lambda image_key: jax.random.fold_in(image_key, 1))(of_images(draw_data))
             logits = predict(variables, draw_keys, stressed)
         return jax.lax.all_gather(logits, AXIS, tiled=True)
 

@@ -14,7 +14,7 @@ from mollax import checks, metrics
 from mollax.data import Dataset, Split
 from mollax.evaluators.predictor import Predict, Predictor
 from mollax.evaluators.stress import Stress
-from mollax.image import affine_warp, rotation, standardize
+from mollax.image import affine_warp, pixel_aspect, rotation, standardize
 from mollax.invariance.ekld import expected_kl, per_class, per_class_accuracy
 
 PyTree = Any
@@ -23,6 +23,8 @@ Progress = Callable[[str, int, int], None]
 
 class RotationEvaluator:
     """Turns test images, black outside, and compares predictions. Turned images are the same for every run.
+
+    In the expected KL a prediction that draws does so by the same keys for the still and the turned image.
 
     Args:
       predictions: ways to predict by name, such as {"as it is": model}.
@@ -59,7 +61,8 @@ class RotationEvaluator:
         self._dataset, self._angles, self._degrees, self._draws = dataset, tuple(angles), kl_degrees, kl_draws
 
         def turn(angle: Float[Array, ""] | float, image: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
-            return standardize(affine_warp(image, rotation(angle)), mean, std)
+            pull = rotation(angle, aspect=pixel_aspect(*image.shape[:2]))
+            return standardize(affine_warp(image, pull), mean, std)
 
         def fixed(degrees: float) -> Stress:
             return lambda key, image: turn(math.radians(degrees), image)
@@ -85,9 +88,9 @@ class RotationEvaluator:
         total = len(self._predictors) * len(self._angles) + len(self._random)
         done = 0
 
-        def log_probs(predictor: Predictor, name: str) -> np.ndarray:
+        def log_probs(predictor: Predictor, name: str, *, draws: str = "") -> np.ndarray:
             nonlocal done
-            logits = predictor.logits(variables, split, stress=name)
+            logits = predictor.logits(variables, split, stress=name, draws=draws)
             done += 1
             if progress is not None:
                 progress("turned test images", min(done, total), total)
@@ -105,7 +108,8 @@ class RotationEvaluator:
             name = [name for name in self._predictors if name != "aligned"][-1]
             predictor = self._predictors[name]
             still = log_probs(predictor, "still")
-            moved = np.stack([log_probs(predictor, turned) for turned in self._random], axis=1)
+            # By the same draws as the still image, or their noise would count as divergence.
+            moved = np.stack([log_probs(predictor, turned, draws="still") for turned in self._random], axis=1)
             block["expected_kl"] = {"prediction": name, **self._expected_kl(still, moved, split.labels)}
         return block
 

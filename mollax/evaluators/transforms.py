@@ -15,13 +15,18 @@ from jaxtyping import Float, Int, UInt8
 from mollax import checks, invariance, keys
 from mollax.data import Dataset
 from mollax.evaluators.predictor import stack
-from mollax.image import affine_warp, rotation, standardize
-from mollax.invariance.prototypes import class_spread, prototypes, turn_angle
+from mollax.image import affine_warp, pixel_aspect, rotation, standardize
+from mollax.invariance.prototypes import angle_percentiles, class_spread, mean_direction, prototypes, turn_angle
 
 PyTree = Any
 Progress = Callable[[str, int, int], None]
 EXAMPLES, COPIES = 8, 6
-INPUT_ANGLES = tuple(range(-180, 181, 30))
+INPUT_STEP = 30
+INPUT_ANGLES = tuple(range(-180, 181, INPUT_STEP))
+# Draws have a direction from this resultant length on; that of angles even over 300 degrees is 0.19.
+DIRECTED = 0.2
+_CHANCE = 1e-3  # Rayleigh: of n angles from all around the length exceeds sqrt(-log(_CHANCE) / n) as rarely as this.
+FEWEST = 0.25  # share of the images that must have a direction for a mean over them
 _CHUNK = 50  # images at a time
 
 
@@ -89,9 +94,9 @@ class TransformEvaluator:
         images = stack(self._dataset.test, self._chosen)
         drawn = self._drawn(variables, images, self._chosen, progress)
         labels: list[int] = np.asarray(self._dataset.test.labels)[self._chosen].tolist()
-        params, matrices, entropy = drawn["params"], drawn["matrices"], drawn["entropy"]
+        matrices, entropy = drawn["matrices"], drawn["entropy"]
         angles = np.rad2deg(turn_angle(matrices)) if self._turns else None
-        augmenter = self._model.augmenter
+        augmenter, params = self._model.augmenter, drawn["params"]
         pictures = self._pictures(images, matrices)
         block = {
             "augmenter": self._name,
@@ -168,6 +173,7 @@ class TransformEvaluator:
             "entropy": entropy,
             "params": np.round(params[:200].astype(np.float64), 4).tolist(),
             "angles": None if angles is None else np.round(angles[:200], 2).tolist(),
+            "angle_range": None if angles is None else angle_percentiles(angles[None])[[0, 2], 0].round(2).tolist(),
         }
 
     def _per_class(self, given: list[int], entropy: np.ndarray, angles: np.ndarray | None) -> dict[str, Any]:
@@ -200,22 +206,43 @@ class TransformEvaluator:
         }
 
     def _input_rotation(self, variables: PyTree, progress: Progress | None) -> dict[str, Any] | None:
-        """How the drawn angles follow the input's."""
+        """How the drawn angles follow the input's: percentiles, means over the images whose draws have a direction.
+
+        Which of the angles that differ by whole turns a mean is, is decided by continuity, image by image: the one
+        nearest to 0 for the upright input, then the one nearest to the image's last. None where too few are left.
+        """
         if not self._turns:
             return None
         chosen = self._chosen[:: max(1, len(self._chosen) // 100)][:100]
         images = jnp.asarray(stack(self._dataset.test, chosen).astype(np.float32) / 255)
         turn = jax.jit(jax.vmap(affine_warp, in_axes=(0, None)))
-        rows = []
-        for angle in INPUT_ANGLES:
-            turned = np.rint(np.asarray(turn(images, rotation(math.radians(angle)))) * 255).astype(np.uint8)
-            drawn = self._drawn(variables, turned, chosen, None)
-            angles = np.rad2deg(turn_angle(drawn["matrices"]))
-            rows.append(angle_percentiles(angles, near=-angle).mean(axis=1))
+        aspect = pixel_aspect(*images.shape[1:3])
+        upright = np.zeros(len(chosen))
+        centres: dict[int, np.ndarray] = {}
+        found, directed = {}, {}
+        for angle in sorted(INPUT_ANGLES, key=abs):
+            pull = rotation(math.radians(angle), aspect=aspect)
+            turned = np.rint(np.asarray(turn(images, pull)) * 255).astype(np.uint8)
+            drawn = np.rad2deg(turn_angle(self._drawn(variables, turned, chosen, None)["matrices"]))
+            near = centres.get(angle - int(math.copysign(INPUT_STEP, angle)), upright)
+            centre, length = mean_direction(drawn, near=near)
+            has = length >= max(DIRECTED, math.sqrt(-math.log(_CHANCE) / drawn.shape[1]))
+            centres[angle] = np.where(has, centre, near)
+            rows = angle_percentiles(drawn, near=near)
+            enough = has.sum() >= max(1, FEWEST * len(chosen))
+            found[angle] = rows[:, has].mean(axis=1).tolist() if enough else [None, None, None]
+            directed[angle] = int(has.sum())
             if progress is not None:
-                progress("turned images", len(rows), len(INPUT_ANGLES))
-        low, median, high = np.array(rows).T.tolist()
-        return {"angles": list(INPUT_ANGLES), "low": low, "median": median, "high": high, "images": len(chosen)}
+                progress("turned images", len(found), len(INPUT_ANGLES))
+        low, median, high = zip(*(found[angle] for angle in INPUT_ANGLES), strict=True)
+        return {
+            "angles": list(INPUT_ANGLES),
+            "low": list(low),
+            "median": list(median),
+            "high": list(high),
+            "images": len(chosen),
+            "directed": [directed[angle] for angle in INPUT_ANGLES],
+        }
 
     def align_images(
         self, variables: PyTree, images: Float[np.ndarray, "b h w c"], *, progress: Progress | None = None
@@ -272,25 +299,15 @@ def alignment_block(
     labels: Int[np.ndarray, " n"],
     class_names: Sequence[str],
 ) -> dict[str, Any]:
-    """How much of its images' energy each class's mean misses before and after alignment, and the means themselves."""
-    there, within = np.unique(labels, return_inverse=True)
+    """How much of its images' energy each class's mean misses before and after alignment, and the means themselves.
+
+    None, in "before" and "after", for a class of a single image, which is its own mean, or of black images.
+    """
+    there, within, counts = np.unique(labels, return_inverse=True, return_counts=True)
     block: dict[str, Any] = {"images": len(labels), "names": [class_names[k] for k in there]}
     for name, images in (("before", before), ("after", after)):
-        block[name] = class_spread(images, within, classes=len(there), relative=True).tolist()
+        spread = class_spread(images, within, classes=len(there), relative=True)
+        known = np.isfinite(spread) & (counts > 1)
+        block[name] = [float(value) if ok else None for value, ok in zip(spread, known, strict=True)]
         block[f"mean_{name}"] = prototypes(images, within, classes=len(there)).images
     return block
-
-
-def angle_percentiles(angles: Float[np.ndarray, "b n"], *, near: float = 0.0) -> Float[np.ndarray, "3 b"]:
-    """1 %, 50 % and 99 % of n angles in degrees, each row around its circular mean, which is the one closest to `near`.
-
-    On a line the percentiles of angles on both sides of +-180 degrees would span the circle.
-    """
-    turns = np.exp(1j * np.deg2rad(angles))
-    centre = np.rad2deg(np.angle(turns.mean(axis=1)))
-    centre = near + _wrapped(centre - near)
-    return np.asarray(centre + np.percentile(_wrapped(angles - centre[:, None]), [1, 50, 99], axis=1))
-
-
-def _wrapped(angles: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
-    return (angles + 180) % 360 - 180

@@ -1,7 +1,7 @@
 """Prototypes of classes and how well a set of images is aligned (fig 10f, g), on the host in float64.
 
-Images are (n, height, width, channels) in [0, 1], labels integers from 0; angles are radians, counter-clockwise as
-seen.
+Images are (n, height, width, channels) in [0, 1], labels integers from 0; angles are radians unless they are called
+degrees, counter-clockwise as seen.
 """
 
 from __future__ import annotations
@@ -106,6 +106,34 @@ def angle_spread(angles: Float[Host, " n"], *, period: float = 2 * math.pi) -> f
     length = min(float(np.abs(np.exp(1j * cycle * values).mean())), 1.0)
     # Below the rounding of the mean the angles cancel.
     return math.sqrt(-2 * math.log(length)) / cycle if length > 1e-15 else math.inf
+
+
+def mean_direction(
+    degrees: Float[Host, "b n"], *, near: Float[np.ndarray, " b"] | float = 0.0
+) -> tuple[Float[np.ndarray, " b"], Float[np.ndarray, " b"]]:
+    """Circular mean in degrees, the one closest to `near`, and resultant length R = |mean_n exp(i angle)| of each row.
+
+    R is 1 for equal angles and 0 for angles that cancel: those have no direction, and their mean is one of chance.
+    """
+    mean = np.exp(1j * np.deg2rad(np.asarray(degrees).astype(np.float64))).mean(axis=1)
+    return near + _wrapped(np.rad2deg(np.angle(mean)) - near), np.abs(mean)
+
+
+def angle_percentiles(
+    degrees: Float[Host, "b n"], *, near: Float[np.ndarray, " b"] | float = 0.0
+) -> Float[np.ndarray, "3 b"]:
+    """1 %, 50 % and 99 % of n angles, all in degrees, each row around its circular mean, the one closest to `near`.
+
+    On a line the percentiles of angles on both sides of +-180 degrees would span the circle.
+    """
+    values = np.asarray(degrees).astype(np.float64)
+    centre, _ = mean_direction(values, near=near)
+    return np.asarray(centre + np.percentile(_wrapped(values - centre[:, None]), [1, 50, 99], axis=1))
+
+
+def _wrapped(degrees: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+    """Within -180 to 180, the last excluded."""
+    return (degrees + 180) % 360 - 180
 
 
 def _by_class(

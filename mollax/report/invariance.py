@@ -51,8 +51,12 @@ _DIAGONAL = " On the dashed diagonal matrices are exact rotations."
 _INPUT = (
     "{images}test images turned by the angle below, and what is then drawn for them: the median and the range "
     "of 98 %, means over the images. An augmenter that sees the pose undoes the rotation, so that the median follows "
-    "the dashed line; a level band ignores it. Half a turn to the left and to the right are the same, so that at the "
-    "ends the range may jump."
+    "the dashed line; a level band ignores it. Each image's angles are followed from its upright input outwards, so "
+    "that they may go beyond half a turn.{directed}"
+)
+_DIRECTED = (
+    " Images whose draws point to all sides have no middle and are left out: {least} to {most} of them have one, "
+    "depending on the angle; where fewer than a quarter have, nothing is drawn."
 )
 _TRAINING = (
     "Left, how widely transforms are drawn: 0.69 nats more are twice the width. Right, how much the loss rewards it. "
@@ -67,6 +71,7 @@ _ALIGNED = (
     "towards the mean of {draws} drawn transforms, without knowing its class. The sharper a mean, the better the "
     "images agree on a pose. Spread: the share of a class that its mean does not hold; 0 for equal images."
 )
+_SINGLE = " A dash: a class of a single image, or of black ones, has no spread."
 _ACCURACY = (
     "Share of {images}test images that are classified correctly when all of them are turned by the angle below, black "
     "outside. The more level a line, the less rotation matters. {ways}"
@@ -74,7 +79,7 @@ _ACCURACY = (
 WAYS = {
     "as it is": "As it is: the image is classified once.",
     "averaged": "Averaged: the mean prediction over drawn transforms.",
-    "aligned": "Aligned: the image is first moved to the pose that its transforms point to.",
+    "aligned": "Aligned: the image is first moved to the pose that its transforms point to, then classified {after}.",
 }
 _KL = (
     "Left, how far predictions move when an image is turned at random by up to {degrees}: the Kullback-Leibler "
@@ -126,7 +131,7 @@ def _learned(block: Block, history: Sequence[Block], transforms: Block) -> list[
     parts += _per_class(block)
     if turning := block.get("input_rotation"):
         figure = plots.input_rotation_band(turning)
-        caption = _INPUT.format(images=_counted(turning.get("images")))
+        caption = _INPUT.format(images=_counted(turning.get("images")), directed=_directed(turning))
         caption = caption[0].upper() + caption[1:]
         parts.append(figure_block("input-rotation", figure, _input_label(turning), caption))
     if any(math.isfinite(as_float(row.get("train/entropy"))) for row in history):
@@ -189,6 +194,14 @@ def _examples_label(examples: Sequence[Block]) -> str:
     return f"Test images under drawn transforms: {'; '.join(words)}"
 
 
+def _directed(block: Block) -> str:
+    """How many images the curves are means over, where that is not all."""
+    counts = block.get("directed") or ()
+    if not counts or min(counts) == block.get("images"):
+        return ""
+    return _DIRECTED.format(least=min(counts), most=max(counts))
+
+
 def _input_label(block: Block) -> str:
     pairs = (f"{degrees(m)} at {degrees(a)}" for a, m in zip(block["angles"], block["median"], strict=True))
     return f"Median drawn angle against the rotation of the input: {', '.join(pairs)}"
@@ -230,6 +243,7 @@ def _alignment(block: Block, transforms: Block) -> list[str]:
     )
     if before is not None and after is not None:
         caption = _ALIGNED.format(steps=block.get("steps", "some"), draws=block.get("draws", "its"))
+        caption += _SINGLE * any(value is None for value in (*block["before"], *block["after"]))
         figure = plots.aligned_means(np.asarray(before), np.asarray(after), block)
         parts.append(
             figure_block("aligned", figure, f"Mean images before and after alignment; spread: {change}", caption)
@@ -237,6 +251,7 @@ def _alignment(block: Block, transforms: Block) -> list[str]:
     if not parts or len(block["names"]) > plots.MAX_ALIGNED:
         columns = {f"spread {key} alignment": [decimal(value) for value in block[key]] for key in ("before", "after")}
         note = "Spread: the share of a class that its mean image does not hold. Smaller after alignment is better."
+        note += _SINGLE * any(value is None for value in (*block["before"], *block["after"]))
         parts.append(_class_table(block["names"], columns, note))
     return parts
 
@@ -245,7 +260,8 @@ def _turned(block: Block) -> list[str]:
     parts = []
     angles, accuracy = block.get("angles") or (), block.get("accuracy") or {}
     if angles and accuracy:
-        ways = " ".join(WAYS[name] for name in accuracy if name in WAYS)
+        after = "by averaging as before" if "averaged" in accuracy else "once"
+        ways = " ".join(WAYS[name].format(after=after) for name in accuracy if name in WAYS)
         caption = _ACCURACY.format(images=_counted(block.get("images")), ways=ways).rstrip()
         figure = plots.rotation_accuracy(angles, accuracy)
         label = f"Accuracy against rotation: {'; '.join(_worst(name, angles, accuracy[name]) for name in accuracy)}"

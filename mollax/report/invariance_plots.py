@@ -60,8 +60,8 @@ def transform_examples(
     there are none, every parameter has a histogram of its own, each as high as its fullest bin.
 
     Args:
-      examples: "label", "entropy", "params" (n x d) and "angles" (n) or None of each, lists or arrays; at most
-        `MAX_EXAMPLES` are shown.
+      examples: "label", "entropy", "params" (n x d), "angles" (n) or None and "angle_range" (2) or None of each, lists
+        or arrays; at most `MAX_EXAMPLES` are shown.
       pictures: "examples" (m, h, w, c) and "drawn" (m, copies, h, w, c) in [0, 1]; None draws the histograms alone.
       parameters: names of the d parameters.
       bound: of the parameters; None takes the largest of those given.
@@ -115,9 +115,9 @@ def _place(figure: Figure, x: float, y: float, width: float, high: float, **opti
 
 def _summary(example: Block) -> str:
     words = f"entropy {signed(example.get('entropy'))}"
-    angles = _floats(example.get("angles"))
-    if np.isfinite(angles).any():
-        words += f" · {' to '.join(degrees(angle) for angle in np.nanpercentile(angles, [1, 99]))}"
+    # Not percentiles of the angles on a line: the range may contain half a turn.
+    if (ends := example.get("angle_range")) is not None:
+        words += f" · {' to '.join(map(degrees, ends))}"
     return words
 
 
@@ -222,7 +222,7 @@ def input_rotation_band(block: Block) -> Figure:
     """Drawn angles against the rotation of the input: 1 %, 50 % and 99 %, and the median that would undo it.
 
     Args:
-      block: "angles", "low", "median" and "high".
+      block: "angles", "low", "median" and "high"; the last three have None where draws have no direction.
 
     Raises:
       ValueError: if their lengths differ.
@@ -235,6 +235,10 @@ def input_rotation_band(block: Block) -> Figure:
     axes.fill_between(angles, low, high, color=SKY, alpha=0.3, linewidth=0, label="98 % of the drawn angles")
     axes.plot(angles, median, "o-", color=BLUE, linewidth=2.4, markersize=5, label="their median")
     axes.plot(angles, -angles, color=ORANGE, linewidth=1.4, linestyle=(0, (4, 3)), label="exactly undone", zorder=3)
+    if not np.isfinite(median).any():
+        box = {"facecolor": plots.PAPER, "edgecolor": LINE}
+        words = "the drawn angles have no direction"
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=INK, bbox=box, zorder=4)
     _angle_axis(axes.xaxis, angles, "rotation of the input")
     _angle_axis(axes.yaxis, np.concatenate([angles, low, high]), "drawn angle")
     axes.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="center left", bbox_to_anchor=(1, 0.5))
