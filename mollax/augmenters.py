@@ -138,7 +138,7 @@ def max_entropy(augmenter: nn.Module) -> float:
         case invariance.Uniform():
             return invariance.dimension(augmenter.kind) * math.log(2 * augmenter.width)
         case invariance.Augerino():
-            widest = 1.0 if augmenter.kind == "crop" else augmenter.max_width
+            widest = (1.0 if augmenter.kind == "crop" else augmenter.max_width) / (1 + augmenter.half_width)
             return invariance.dimension(augmenter.kind) * math.log(2 * widest)
         case invariance.CropGrid():
             return math.log(sum(side**2 for side in augmenter.sides))

@@ -26,6 +26,7 @@ NETWORK = models.create_model("mlp", classes=10)
         ("flow", "rotation", {"prior_scale": 0.1}, invariance.FlowAugmenter, math.log(0.1 * 4.1327313541)),
         ("augerino", "rotation", {"max_width": 3.0}, invariance.Augerino, math.log(6)),
         ("augerino", "crop", {}, invariance.Augerino, 4 * math.log(2)),
+        ("augerino", "rotation", {"half_width": True}, invariance.Augerino, math.log(10)),
         ("gaussian", "affine", {"prior_scale": 0.2}, invariance.Gaussian, 6 * math.log(0.2 * 4.1327313541)),
         ("uniform", "rotation", {"width": 0.25}, invariance.Uniform, math.log(0.5)),
     ],

@@ -163,5 +163,8 @@ def test_bad_arguments_are_named(unhooked: None) -> None:
         affine_warp(image, affine.identity(), method="bicubic")
     with pytest.raises(ValueError, match=r"image must have 3 axes \(height, width, channels\); got shape \(4, 4\)"):
         affine_warp(jnp.zeros((4, 4)), affine.identity())
+    for shape in ((3, 3), (5, 2, 3), (6,)):
+        with pytest.raises(ValueError, match=r"matrix must be .*shape \(2, 3\); got shape \(" + str(shape)[1:-1]):
+            affine_warp(image, jnp.zeros(shape))
     with pytest.raises(TypeError, match=r"image must be floats, not uint8. Divide 8-bit values by 255"):
         affine_warp(jnp.zeros((4, 4, 3), jnp.uint8), affine.identity())

@@ -92,6 +92,26 @@ def test_penalty_stops_at_the_largest_width(key):
         assert bool(jnp.any(gradient != 0)) == on
 
 
+@pytest.mark.parametrize("kind", ["rotation_translation", "crop"])
+def test_half_width_is_the_box_of_the_authors(kind, key):
+    raw, keys = np.array([-1.0, 0.3, 2.0, 0.5])[: dimension(kind)], jax.random.split(key, 3)
+    widths = np.tanh(softplus(raw)) if kind == "crop" else softplus(raw)
+    whole, half = (draw(Augerino(kind, half_width=on), variables(*raw), keys, n=2000) for on in (False, True))
+    np.testing.assert_allclose(half.params, whole.params / 2, rtol=1e-6)
+    for draws, reach in ((whole, widths), (half, widths / 2)):
+        largest = np.abs(draws.params).max((0, 1))
+        assert (largest <= reach * (1 + 1e-6)).all()
+        assert (largest > 0.99 * reach).all()
+        law = scipy.stats.uniform(-reach, 2 * reach)
+        np.testing.assert_allclose(draws.entropy, law.entropy().sum(), rtol=1e-5)
+        np.testing.assert_allclose(draws.log_density[0], law.logpdf(0 * draws.params[0]).sum(-1), rtol=1e-5)
+    np.testing.assert_array_equal(half.penalty, whole.penalty)
+    np.testing.assert_allclose(half.penalty, -np.linalg.norm(widths), rtol=1e-5)
+    # It also stops at the same width.
+    stopped = draw(Augerino(kind, half_width=True, max_width=0.9 * widths.max()), variables(*raw), keys, n=1)
+    np.testing.assert_array_equal(stopped.penalty, 0)
+
+
 def test_per_image_noise_and_vmap(key):
     keys, module = jax.random.split(key, 3), Augerino("crop")
     start = variables(0, 1, 2, 3)

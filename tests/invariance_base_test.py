@@ -84,6 +84,69 @@ def test_samples_of_uniforms_lie_in_the_boxes_and_fill_them(key):
     np.testing.assert_allclose(inside.mean(0), (weights * overlap / volumes).sum(1), atol=0.015)
 
 
+@pytest.mark.parametrize("loc", [1.0, -30.0, 0.0])
+@pytest.mark.parametrize("modes", [1, 2])
+def test_narrow_boxes_far_from_zero_hold_their_samples(key, loc, modes):
+    """There numbers are farther apart than 1e-5 of the box."""
+    log_scale = jnp.linspace(0, -10, 11)[:, None, None] + jnp.zeros((1, modes, 2))
+    center = jnp.full(log_scale.shape, loc) + jnp.arange(modes, dtype=jnp.float32)[None, :, None]
+    base = Mixture(jnp.zeros((11, modes)), center, log_scale, family="uniform")
+    samples = jax.jit(lambda k: base.sample(seed=k, sample_shape=50_000))(key)
+    assert np.isfinite(jax.jit(base.log_prob)(samples)).all()
+    # Clearly outside, by a tenth of the scale or by twenty roundings, there is nothing.
+    beyond = jnp.maximum(1.1 * jnp.exp(log_scale), jnp.exp(log_scale) + 20 * 1.2e-7 * abs(loc))
+    for sign in (-1, 1):
+        assert (base.log_prob((center + sign * beyond)[:, -1 if sign > 0 else 0]) == -jnp.inf).all()
+
+
+@pytest.mark.parametrize("family", ["gaussian", "uniform"])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_is_computed_in_single(key, rng, family, dtype):
+    parts = [part.astype(dtype) for part in parameters(3, 2, (4,))]
+    values = jnp.asarray(rng.normal(size=(20, 4, 2)), dtype)
+    half, single = (Mixture(*given, family=family) for given in (parts, [part.astype(jnp.float32) for part in parts]))
+    found = half.log_prob(values)
+    assert found.dtype == jnp.float32
+    np.testing.assert_array_equal(found, single.log_prob(values.astype(jnp.float32)))
+    samples = half.sample(seed=key, sample_shape=5)
+    assert samples.dtype == jnp.float32
+    np.testing.assert_array_equal(samples, single.sample(seed=key, sample_shape=5))
+
+
+def test_double_precision_stays():
+    with jax.enable_x64(True):
+        parts = [jnp.asarray(np.asarray(part, np.float64)) for part in parameters(3, 2)]
+        values = np.random.default_rng(0).normal(size=(5, 2))
+        for family in ("gaussian", "uniform"):
+            found = Mixture(*parts, family=family).log_prob(jnp.asarray(values))
+            assert found.dtype == jnp.float64
+            with np.errstate(divide="ignore"):
+                np.testing.assert_allclose(found, expected_log_prob(values, family, *parts), rtol=1e-12)
+
+
+def test_boxes_and_their_nearest_points(rng):
+    logits, loc, log_scale = parameters(3, 2, (4,))
+    base = Mixture(logits, loc, log_scale, family="uniform")
+    values = jnp.asarray(2 * rng.normal(size=(6, 4, 2)), jnp.float32)
+    nearest = np.asarray(base.nearest_in_boxes(values))
+    assert nearest.shape == (6, 4, 3, 2)
+    low, high = (np.asarray(loc + sign * jnp.exp(log_scale)) for sign in (-1, 1))
+    np.testing.assert_allclose(nearest, np.clip(np.asarray(values)[:, :, None], low, high), rtol=1e-6)
+    inside = (nearest == np.asarray(values)[:, :, None]).all(-1)
+    assert inside.any()
+    assert not inside.any(-1).all()
+    np.testing.assert_allclose(base.boxes_log_prob(jnp.asarray(inside)), base.log_prob(values), rtol=1e-6)
+    with pytest.raises(ValueError, match=r"over 2 dimensions; got a value of \(5, 4, 3\)"):
+        base.nearest_in_boxes(jnp.zeros((5, 4, 3)))
+
+
+def test_no_rows_have_no_samples(key):
+    base = Mixture(*(part[:0] for part in parameters(3, 2, (1,))))
+    drawn = base.sample_each(jax.random.split(key, 1)[:0], n=5)
+    assert drawn.shape == (5, 0, 2)
+    assert base.log_prob(drawn).shape == (5, 0)
+
+
 def test_straight_through_samples_are_exactly_of_a_mode(key):
     logits, loc, log_scale = parameters(4, 3)
     for family in ("gaussian", "uniform"):

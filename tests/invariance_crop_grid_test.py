@@ -223,6 +223,7 @@ def test_network(key, rng):
     logits = apply(variables, images)
     assert logits.shape == (2, 64 + 16 + 1)
     assert 0.01 < np.std(logits) < 1
+    assert network.apply(variables, images[:0]).shape == (0, 64 + 16 + 1)
     # A logit sees what is around its crop: a mark in the upper right changes the first row's last most.
     marked = images.at[0, :4, -4:].add(5.0)
     found = apply(variables, marked)

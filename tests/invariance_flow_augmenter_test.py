@@ -1,5 +1,7 @@
 """The flow as an augmenter: densities, penalty, prior, kinds."""
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,7 @@ class Pose(nn.Module):
 
     @nn.compact
     def __call__(self, images, *, train):
-        return nn.Dense(5)(images.reshape(len(images), -1))
+        return nn.Dense(5)(images.reshape(len(images), math.prod(images.shape[1:])))
 
 
 def apply(augmenter, variables, keys, images, n):
@@ -82,6 +84,23 @@ def test_bad_settings(change, message):
     flow = invariance.TransformFlow(dimension=3)
     with pytest.raises(ValueError, match=message):
         invariance.FlowAugmenter(**{"kind": "rotation_translation", "pose": Pose(), "flow": flow, **change})
+
+
+def test_no_images_give_no_draws():
+    augmenter, variables, keys, images = made()
+    draws = apply(augmenter, variables, keys[:0], images[:0], 6)
+    assert (draws.params.shape, draws.matrices.shape) == ((0, 6, 3), (0, 6, 2, 3))
+    assert (draws.log_density.shape, draws.penalty.shape, draws.entropy.shape) == ((0, 6), (0,), (0,))
+    assert augmenter.apply(variables, draws.params, images[:0], method="log_prob").shape == (0, 6)
+
+
+def test_crops_have_no_gaussian_prior():
+    flow = invariance.TransformFlow(dimension=4)
+    with pytest.raises(
+        ValueError, match=r'kind "crop" are a crop of the middle size.*got prior_scale 0.5. Leave it at'
+    ):
+        invariance.FlowAugmenter(kind="crop", pose=Pose(), flow=flow, prior_scale=0.5)
+    assert invariance.FlowAugmenter(kind="crop", pose=Pose(), flow=flow).prior_scale == 0
 
 
 def test_crops_stay_inside():

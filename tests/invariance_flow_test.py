@@ -331,9 +331,79 @@ def test_no_entropy_is_above_the_largest():
     for d, base, bound in ((1, "gaussian", 1.0), (3, "uniform", 1.5)):
         flow, variables, embedding = make(d, bound=bound, base=base, init_scale=0.05, spread=0.0)
         log_density = sampler(flow, 2000)(variables, jax.random.split(jax.random.key(2), 3), embedding)[1]
-        assert flow.max_entropy() == pytest.approx(d * np.log(2 * bound))
+        assert flow.max_entropy() == pytest.approx(d * np.log(2 * bound * np.tanh(6 / bound)), rel=1e-9)
         assert (-np.asarray(log_density).mean(1) < flow.max_entropy()).all()
         assert (-np.asarray(log_density).mean(1) > flow.max_entropy() - 2.5 * d).all()
+
+
+@pytest.mark.parametrize("bound,inner", [(1.0, 6.0), (1.5, 6.0), (1.0, 3.0), (2.0, 6.5)])
+def test_the_largest_sample_is_at_the_reachable_bound(bound, inner, key):
+    """Of a very wide base: the last tanh before the bound ends at c, so that tanh(c / w) of the bound is reached."""
+    reach = bound * np.tanh(inner / bound)
+    flow, variables, embedding = make(1, layers=1, batch=(), bound=bound, inner_bound=inner)
+    wide = {"params": {**variables["params"], "base_log_scale": jnp.full((1, 1), 12.0)}}
+    largest = np.abs(sampler(flow, 1000)(wide, key, embedding)[0]).max()
+    assert largest == pytest.approx(reach, rel=1e-6)
+    assert flow.max_entropy() == pytest.approx(np.log(2 * reach), rel=1e-9)
+    # Of two coordinates the last layer, here one that stretches, changes one; the other has passed a tanh before.
+    flow, variables, embedding = make(2, layers=2, batch=(), bound=bound, inner_bound=inner)
+    steep = jax.tree.map(jnp.zeros_like, variables["params"])
+    steep = {
+        **steep,
+        "base_log_scale": jnp.full((1, 2), 12.0),
+        "last_bias": jnp.tile(jnp.array([12.0, 12, 0, 0]), (2, 1)),
+    }
+    largest = np.abs(sampler(flow, 1000)({"params": steep}, key, embedding)[0]).max(0)
+    kept = kept_coordinates(2, 2)[-1]
+    np.testing.assert_allclose(largest[~kept], reach, rtol=1e-6)
+    np.testing.assert_allclose(largest[kept], bound * np.tanh(inner * np.tanh(1) / bound), rtol=1e-5)
+    assert flow.max_entropy() == pytest.approx(2 * np.log(2 * reach), rel=1e-9)
+
+
+@pytest.mark.parametrize("d,modes", [(1, 1), (2, 2), pytest.param(6, 2, marks=pytest.mark.slow)])
+def test_no_sample_of_a_uniform_base_has_density_zero(d, modes):
+    """However narrow its boxes: rounding of the inverse moves points by more than they are wide."""
+    flow, variables, embedding = make(d, layers=8, base="uniform", modes=modes, init_scale=0.4)
+    params, keys = variables["params"], jax.random.split(jax.random.key(2), 3)
+    for narrower in (0.0, 6.0, 12.0):
+        changed = {
+            **params,
+            "base_log_scale": params["base_log_scale"] - narrower,
+            "base_loc": params["base_loc"] + 0.5,
+        }
+        drawn, log_density = sampler(flow, 4000)({"params": changed}, keys, embedding)
+        again = density(flow)({"params": changed}, drawn, embedding)
+        np.testing.assert_allclose(again, log_density, rtol=2e-3, atol=5e-3)
+        if narrower:  # then all of the boxes is within a hundredth
+            away = density(flow)({"params": changed}, drawn - 0.05 * jnp.sign(drawn), embedding)
+            assert (np.asarray(away) == -np.inf).mean() > 0.99
+
+
+@pytest.mark.parametrize("options", [{}, {"base": "uniform"}, {"modes": 3, "relaxation": "score"}, {"scan": False}])
+def test_no_images_have_no_transforms(options):
+    flow, variables, _ = make(3, layers=2, **options)
+    nothing = jnp.zeros((0, 5))
+    keys = jax.random.split(jax.random.key(0), 1)[:0]
+    drawn, log_density, score = flow.apply(variables, keys, nothing, n=4, method="sample_and_score")
+    assert (drawn.shape, log_density.shape) == ((0, 4, 3), (0, 4))
+    assert score is None or score.shape == (0, 4)
+    assert flow.apply(variables, drawn, nothing, method="log_prob").shape == (0, 4)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("base", ["gaussian", "uniform"])
+def test_half_precision_parameters_are_those_of_single(base, dtype):
+    flow, variables, embedding = make(2, modes=2, base=base, bound=1.3)
+    rng = np.random.default_rng(1)
+    params = jnp.asarray(rng.uniform(-1, 1, (3, 50, 2)), dtype)
+    found = density(flow)(variables, params, embedding)
+    expected = density(flow)(variables, params.astype(jnp.float32), embedding)
+    assert found.dtype == jnp.float32
+    assert np.isfinite(found).any()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    if base == "gaussian":
+        g = flow.apply(variables, embedding, method="distribution")
+        np.testing.assert_allclose(g.log_prob(jnp.moveaxis(params, 1, 0)).T, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_as_a_distrax_distribution(key):
@@ -386,6 +456,11 @@ def test_bad_input(key):
         ({"temperature": 0.0}, r"temperature must be in \(0, inf\); got 0"),
         ({"bound": 0.0}, r"bound must be in \(0, inf\); got 0"),
         ({"inner_bound": -1.0}, r"inner_bound must be in \(0, inf\); got -1"),
+        (
+            {"inner_bound": 2.5},
+            "at least 3 times the bound.*got inner_bound 2.5 and bound 1. Raise inner_bound to 3 or",
+        ),
+        ({"bound": 2.5}, "at least 3 times the bound.*got inner_bound 6 and bound 2.5. Raise inner_bound to 7.5 or"),
         ({"init_scale": 0.0}, r"init_scale must be in \(0, inf\); got 0"),
         ({"spread": 1.0}, r"spread must be in \[0, 1\); got 1"),
         ({"spread": -0.1}, r"spread must be in \[0, 1\); got -0.1"),

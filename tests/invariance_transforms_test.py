@@ -96,6 +96,34 @@ def test_gradients_are_finite_at_zero_and_right(kind, rng):
     )
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_is_computed_in_single(kind, dtype, rng):
+    params = jnp.asarray(rng.uniform(-1, 1, dimension(kind)), dtype)
+    found = affine_matrix(params, kind=kind)
+    assert found.dtype == jnp.float32
+    np.testing.assert_array_equal(found, affine_matrix(params.astype(jnp.float32), kind=kind))
+
+
+@pytest.mark.parametrize("kind", ["affine", "decoupled", "crop"])
+def test_double_precision_stays(kind, rng):
+    with jax.enable_x64(True):
+        params = jnp.asarray(rng.uniform(-1, 1, dimension(kind)))
+        found = affine_matrix(params, kind=kind)
+        assert found.dtype == jnp.float64
+        if kind != "crop":
+            expected = scipy.linalg.expm(np.asarray(lie_algebra(params, kind=kind)))[:2]
+            np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_integers_are_refused(kind, unhooked):
+    with pytest.raises(
+        TypeError, match=rf'parameters of kind "{kind}" must be floats, not int32; give such as jnp.zer'
+    ):
+        affine_matrix(jnp.ones(dimension(kind), jnp.int32), kind=kind)
+
+
 def test_bad_arguments_are_named(unhooked):
     with pytest.raises(ValueError, match=r"kind must be one of .*got 'rotate'. Did you mean 'rotation'"):
         affine_matrix(jnp.zeros(1), kind="rotate")

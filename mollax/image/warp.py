@@ -49,9 +49,15 @@ def affine_warp(
 
     With "bilinear", gradients are by reverse mode and of first order only (see the module).
 
-    Raises: ValueError for a wrong rank or an unknown `padding` or `method`, TypeError for an integer image.
+    Raises: ValueError for a wrong rank, a matrix that is not (2, 3) or an unknown `padding` or `method`, TypeError for
+    an integer image.
     """
     require_float_image("image", image)
+    if matrix.shape != (2, 3):
+        raise ValueError(
+            f"matrix must be a pull matrix of shape (2, 3); got shape {matrix.shape}. Of a homogeneous 3x3 matrix give "
+            "the first two rows; for a batch use jax.vmap."
+        )
     checks.one_of("padding", padding, PADDINGS)
     checks.one_of("method", method, METHODS)
     height, width, channels = image.shape

@@ -60,6 +60,8 @@ def align(
     give an image in [0, 1], as `padding` is of that range (zeros are black), and standardise inside of `draw`. Works
     under `jax.jit` and `jax.vmap` over keys and images.
 
+    A rotation is rigid for square images only, see `affine_matrix`.
+
     The mean is that of parameters. Where they turn a full circle or have several modes it is a compromise, and similar
     images can end in different poses (appendix A.2). Where `draw` gives NaN or the steps diverge, the result is NaN
     from there on: see `require_finite`.

@@ -20,6 +20,9 @@ class Augerino(nn.Module):
     Penalty -||w||_2, for the loss cross-entropy + 0.01 * penalty of the paper; it is 0 and has no gradient as soon as
     any width reaches `max_width`, as in the authors' code. Entropy sum_i log(2 w_i).
 
+    The box is thus [-w, w], as the paper's text has it, and twice as wide as that of the authors' code, which draws in
+    [-w / 2, w / 2]. With `half_width` so do we, with entropy sum_i log w_i; the penalty is of w either way.
+
     A crop whose parameters exceed 1 leaves the image, so the widths of crops are tanh(softplus(v)), below 1; the
     paper has no crops (table 3 of Singhal et al. 2023 does, without saying how).
 
@@ -27,11 +30,13 @@ class Augerino(nn.Module):
       kind: of the transform, see `affine_matrix`.
       entry_range: see `affine_matrix`.
       max_width: where the penalty stops.
+      half_width: as in the authors' code, the width is the whole box and not half of it.
     """
 
     kind: str
     entry_range: float = math.pi
     max_width: float = 10.0
+    half_width: bool = False
 
     def __post_init__(self) -> None:
         checks.one_of("kind", self.kind, KINDS)
@@ -53,8 +58,9 @@ class Augerino(nn.Module):
         widths = nn.softplus(self.param("width", nn.initializers.zeros_init(), (d,), jnp.float32))
         if self.kind == "crop":
             widths = jnp.tanh(widths)
-        params = widths[None, None] * uniform_noise(keys, n, d)
-        entropy = jnp.sum(jnp.log(2 * widths))
+        reach = widths / 2 if self.half_width else widths
+        params = reach[None, None] * uniform_noise(keys, n, d)
+        entropy = jnp.sum(jnp.log(2 * reach))
         penalty = jnp.where(jnp.any(widths >= self.max_width), 0.0, -jnp.linalg.norm(widths))
         b = images.shape[0]
         return Draws(

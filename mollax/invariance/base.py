@@ -8,14 +8,16 @@ from typing import Any
 import distrax
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
 from mollax import checks
 
 BASES = ("gaussian", "uniform")
 RELAXATIONS = ("straight_through", "soft", "score")
 _OUTSIDE = -1e30  # a log-density of nothing whose gradient is zero, not NaN
-_ROUNDING = 1e-5  # a sample at the edge of its box counts as inside
+# A sample at the edge of its box counts as inside: the tolerance in scales, and in roundings of what is subtracted,
+# which alone are wider than a narrow box far from 0.
+_ROUNDING, _ROUNDINGS = 1e-5, 4
 
 
 class Mixture(distrax.Distribution):
@@ -31,7 +33,11 @@ class Mixture(distrax.Distribution):
     The density of uniforms has no gradient at the edges of the boxes: the entropy of a mixture of overlapping ones
     ignores how the overlap changes. With one mode it is exact.
 
-    Every row of the batch draws its own noise. Log-densities are float32, in nats.
+    A box counts as larger than it is by 1e-5 of its scale and four roundings of loc and the value, so that no sample
+    is outside of its own: without an effect but for boxes about as narrow as numbers are apart there.
+
+    Every row of the batch draws its own noise. Log-densities are float32 (float64 of float64), in nats; so is all
+    arithmetic, whatever the precision of what is given.
 
     Args:
       logits: (*batch, k), of the weights pi.
@@ -62,7 +68,7 @@ class Mixture(distrax.Distribution):
                 f"{logits.shape}, {loc.shape} and {log_scale.shape}."
             )
         check_options(family, relaxation, temperature, modes=logits.shape[-1])
-        self._logits, self._loc, self._log_scale = logits, loc, log_scale
+        self._logits, self._loc, self._log_scale = wide(logits), wide(loc), wide(log_scale)
         self._family, self._relaxation, self._temperature = family, relaxation, temperature
 
     @property
@@ -88,7 +94,7 @@ class Mixture(distrax.Distribution):
             row.reshape(-1, *row.shape[axes:]) for row in (self._logits, self._loc, self._log_scale)
         )
         drawn = jax.vmap(self._sample_row, in_axes=(0, 0, 0, 0, None))(keys.reshape(-1), logits, loc, log_scale, n)
-        return jnp.moveaxis(drawn, 1, 0).reshape(n, *keys.shape, -1)
+        return jnp.moveaxis(drawn, 1, 0).reshape(n, *keys.shape, *self.event_shape)
 
     def _sample_row(
         self,
@@ -132,25 +138,42 @@ class Mixture(distrax.Distribution):
         Raises:
           ValueError: if the value has another number of dimensions d.
         """
+        z, loc, log_scale = self._beside(value)
+        if self._family == "gaussian":
+            squares = jnp.square((z - loc) * jnp.exp(-log_scale))
+            return self._mixed(jnp.sum(-0.5 * squares - log_scale - 0.5 * math.log(2 * math.pi), -1))
+        rounding = _ROUNDINGS * float(jnp.finfo(z.dtype).eps) * (jnp.abs(loc) + jnp.abs(z))
+        return self.boxes_log_prob(jnp.all(jnp.abs(z - loc) <= jnp.exp(log_scale) * (1 + _ROUNDING) + rounding, -1))
+
+    def boxes_log_prob(self, inside: Bool[Array, "*sample k"]) -> Float[Array, "*sample"]:
+        """log_prob of a mixture of uniforms for values of which is known in which boxes they are."""
+        shape = (1,) * (inside.ndim - self._logits.ndim) + self._loc.shape
+        each = jnp.where(inside, -jnp.sum(self._log_scale.reshape(shape) + math.log(2), -1), _OUTSIDE)
+        return jnp.where(jnp.any(inside, -1), self._mixed(each), -jnp.inf)
+
+    def nearest_in_boxes(self, value: Float[Array, "*sample d"]) -> Float[Array, "*sample k d"]:
+        """The point of each box loc +- scale that is nearest to the value.
+
+        Raises:
+          ValueError: if the value has another number of dimensions d.
+        """
+        z, loc, log_scale = self._beside(value)
+        return jnp.clip(z, loc - jnp.exp(log_scale), loc + jnp.exp(log_scale))
+
+    def _beside(self, value: Float[Array, "*sample d"]) -> tuple[Float[Array, "*_ d"], ...]:
+        """A value, locations and log-scales, whose axes (*sample, k, d) fit each other."""
         if value.shape[-1:] != self.event_shape:
             raise ValueError(f"The mixture is over {self.event_shape[0]} dimensions; got a value of {value.shape}.")
-        z = value[..., None, :]
+        z = wide(value)[..., None, :]
         shape = (1,) * (z.ndim - self._loc.ndim) + self._loc.shape
-        distance = jnp.abs(z - self._loc.reshape(shape))
-        log_scale = self._log_scale.reshape(shape)
-        if self._family == "gaussian":
-            squares = jnp.square(distance * jnp.exp(-log_scale))
-            each = jnp.sum(-0.5 * squares - log_scale - 0.5 * math.log(2 * math.pi), -1)
-            inside = None
-        else:
-            inside = jnp.all(distance <= jnp.exp(log_scale) * (1 + _ROUNDING), -1)
-            each = jnp.where(inside, -jnp.sum(log_scale + math.log(2), -1), _OUTSIDE)
+        return z, self._loc.reshape(shape), self._log_scale.reshape(shape)
+
+    def _mixed(self, each: Float[Array, "*sample k"]) -> Float[Array, "*sample"]:
+        """log sum_k pi_k exp(each_k)."""
         if self._logits.shape[-1] == 1:
-            mixed = each[..., 0]
-        else:
-            logits = jax.nn.log_softmax(self._logits)
-            mixed = jax.nn.logsumexp(logits.reshape(shape[:-1]) + each, axis=-1)
-        return mixed if inside is None else jnp.where(jnp.any(inside, -1), mixed, -jnp.inf)
+            return each[..., 0]
+        logits = jax.nn.log_softmax(self._logits)
+        return jax.nn.logsumexp(logits.reshape((1,) * (each.ndim - logits.ndim) + logits.shape) + each, axis=-1)
 
     def score(self, value: Float[Array, "*sample d"]) -> Float[Array, "*sample"] | None:
         """log_prob(value) as a function of the weights pi alone, for `surrogate_losses`; None but for "score".
@@ -162,6 +185,11 @@ class Mixture(distrax.Distribution):
             return None
         fixed = jax.lax.stop_gradient((self._loc, self._log_scale, value))
         return Mixture(self._logits, *fixed[:2], family=self._family).log_prob(fixed[2])
+
+
+def wide(array: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """In float32, or float64 as it is: the three digits of half precision are too few for densities."""
+    return array if array.dtype == jnp.float64 else array.astype(jnp.float32)
 
 
 def check_options(family: str, relaxation: str, temperature: float, *, modes: int) -> None:

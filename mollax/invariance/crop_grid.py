@@ -119,7 +119,7 @@ class CropNetwork(nn.Module):
         Raises:
           ValueError: for images that are not square with a side that 8 divides.
         """
-        b, height, width, _ = images.shape
+        _, height, width, _ = images.shape
         if height != width or height % 8:
             raise ValueError(f"CropNetwork takes square images, their side a multiple of 8; got {height}x{width}.")
         x = _conv(self.planes, 3, stride=2, name="stem")(images)
@@ -129,9 +129,9 @@ class CropNetwork(nn.Module):
         maps = [
             nn.Conv(1, (1, 1), use_bias=False, kernel_init=_he(0.1), name="small")(small),
             nn.Conv(1, (1, 1), use_bias=False, kernel_init=_he(0.1), name="middle")(middle),
-            nn.Dense(1, use_bias=False, kernel_init=_he(0.1), name="whole")(middle.reshape(b, -1)),
+            nn.Dense(1, use_bias=False, kernel_init=_he(0.1), name="whole")(_rows(middle)),
         ]
-        logits = jnp.concatenate([level.reshape(b, -1) for level in maps], axis=-1)
+        logits = jnp.concatenate([_rows(level) for level in maps], axis=-1)
         return logits + self.param("bias", nn.initializers.zeros_init(), logits.shape[1:])[None]
 
 
@@ -283,6 +283,11 @@ class FlowAndGrid(nn.Module):
 
 def _conv(planes: int, size: int, *, name: str, stride: int = 1) -> nn.Conv:
     return nn.Conv(planes, (size, size), stride, padding=size // 2, use_bias=False, kernel_init=_he(1.0), name=name)
+
+
+def _rows(maps: Float[Array, "b ..."]) -> Float[Array, "b size"]:
+    """One row an image; -1 could not tell the size if there are no images."""
+    return maps.reshape(maps.shape[0], math.prod(maps.shape[1:]))
 
 
 def _score(draws: Draws) -> Float[Array, "b n"]:

@@ -20,7 +20,7 @@ class Draws(NamedTuple):
 
     Attributes:
       params: as `affine_matrix` takes them.
-      matrices: pull matrices for `image.affine_warp`.
+      matrices: pull matrices for `image.affine_warp`; rotations are rigid for square images only.
       log_density: of params given the image, in nats.
       entropy: in nats; exact where there is a closed form, else the mean of -log_density.
       penalty: what the method adds to the cross-entropy, before its weight.

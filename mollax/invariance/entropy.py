@@ -23,13 +23,13 @@ Scalar = Float[Array, ""]
 def require_reachable(target: float, maximum: float) -> None:
     """Raises ValueError if a distribution can't have the target entropy, both in nats.
 
-    The largest entropy of d parameters in (-w, w) is d log(2 w): 1.39 for two in the unit box, 2.08 for three, 2.77
-    for four. A controller that aims above it would raise its weight for ever.
+    The largest entropy of d parameters in (-w, w) is d log(2 w), a hair less for the flow: 1.39 for two in the unit
+    box, 2.08 for three, 2.77 for four. A controller that aims above it would raise its weight for ever.
     """
     if not target < maximum:
         raise ValueError(
-            f"The target entropy of {target:g} nats cannot be reached: the largest is {maximum:.4g}, that of uniform "
-            "parameters within the bounds, d log(2 bound). Lower the target, or use more parameters or wider bounds."
+            f"The target entropy of {target:g} nats cannot be reached: the largest is {maximum:.4g}, such as that of "
+            "uniform parameters within the bounds. Lower the target, or use more parameters or wider bounds."
         )
 
 

@@ -4,8 +4,9 @@
 
 with e the embedding of the image I. A layer f_l is an affine coupling, which keeps some coordinates x_K and maps the
 others to x exp(s) + m with (s, m) = MLP_l(x_K, e), followed by c tanh(x / c), c = 6. After the last, w tanh(x / w)
-bounds the parameters to (-w, w); every one of these steps is in the density. The layers keep fixed, shuffled halves of
-the coordinates by turns, so that two layers change all of them; a single coordinate is changed given e alone.
+bounds the parameters to (-w, w), in fact to +-w tanh(c / w), .99999 for w = 1, as x is in (-c, c); every one of these
+steps is in the density. The layers keep fixed, shuffled halves of the coordinates by turns, so that two layers change
+all of them; a single coordinate is changed given e alone.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from mollax import checks
-from mollax.invariance.base import Mixture, check_options
+from mollax.invariance.base import Mixture, check_options, wide
 
 Values = Float[Array, "*batch d"]
 LogDet = Float[Array, "*batch"]
 First = Float[Array, "_ *batch"]  # features lead inside: what is done to them is contiguous, and twice as fast
 PyTree = Any
+
+_LEAST_RATIO = 3  # of c to w: tanh(3) = .995
+_ROUNDING = 1e-5  # of parameters, in units of the bound
 
 
 def kept_coordinates(layers: int, dimension: int) -> Bool[np.ndarray, "layers d"]:
@@ -59,8 +63,9 @@ def _log_slopes(u: Values) -> Values:
 
 def _product(kernel: Float[Array, "d f"], x: First) -> First:
     """kernel^T x; of one long matrix x, since the products of its gradient are slower with more axes."""
-    rows = jax.lax.dot_general(kernel, x.reshape(len(x), -1), (((0,), (0,)), ((), ())), precision="highest")
-    return rows.reshape(-1, *x.shape[1:])
+    flat = x.reshape(len(x), math.prod(x.shape[1:]))  # -1 could not tell the size if there are no images
+    rows = jax.lax.dot_general(kernel, flat, (((0,), (0,)), ((), ())), precision="highest")
+    return rows.reshape(len(rows), *x.shape[1:])
 
 
 def _with_bias(
@@ -151,13 +156,13 @@ class Couplings(distrax.Bijector):
 
     def forward_and_log_det(self, x: Values) -> tuple[Values, LogDet]:
         """From base to parameters."""
-        x, log_det = self._run(_forward, jnp.moveaxis(x, -1, 0), reverse=False)
+        x, log_det = self._run(_forward, jnp.moveaxis(wide(x), -1, 0), reverse=False)
         u = x / self._bound
         return jnp.moveaxis(self._bound * jnp.tanh(u), 0, -1), log_det + jnp.sum(_log_slopes(u), 0)
 
     def inverse_and_log_det(self, y: Values) -> tuple[Values, LogDet]:
         """From parameters to base."""
-        u = _stretch(jnp.moveaxis(y, -1, 0) / self._bound)
+        u = _stretch(jnp.moveaxis(wide(y), -1, 0) / self._bound)
         x, log_det = self._run(_inverse, self._bound * u, reverse=True)
         return jnp.moveaxis(x, 0, -1), -log_det - jnp.sum(_log_slopes(u), 0)
 
@@ -176,7 +181,10 @@ class Couplings(distrax.Bijector):
 
 
 class TransformFlow(nn.Module):
-    """g(T; I): a distribution over transform parameters in (-bound, bound)^d, given an embedding of the image.
+    """g(T; I): a distribution over transform parameters in (-r, r)^d, r = w tanh(c / w), given an image's embedding.
+
+    With bound w = 1 and inner bound c = 6, r = .99999 w; with w = 1.5, .9993 w. Coordinates that the last of several
+    layers keeps pass the tanh of the one before too and reach w tanh(c tanh(1) / w) at most, .9998 and .9955 w.
 
     The base's location, log-scale and weights are linear in the embedding. The last layers of the conditioners and
     this projection start `init_scale` times smaller than usual, so that the flow starts near the identity (but for its
@@ -190,12 +198,16 @@ class TransformFlow(nn.Module):
       modes: of the base.
       base: "gaussian" or "uniform".
       relaxation, temperature: how the choice of a mode is made differentiable, see `Mixture`.
-      bound: w; the largest entropy is d log(2 w).
-      inner_bound: c.
+      bound: w.
+      inner_bound: c, at least 3 w: less would cut more than half a percent from the bounds.
       init_scale: see above.
-      spread: initial standard deviation of the modes' locations, 0 to below 1; their scale is sqrt(1 - spread^2), so
-        that the mixture starts with variance 1. Modes that start alike stay alike for long.
+      spread: initial standard deviation of the modes' locations, 0 to below 1; their scale is sqrt(1 - spread^2). The
+        mixture thus starts with variance 1 if Gaussian, and with spread^2 + (1 - spread^2) / 3 if uniform, as a scale
+        is half a box. Modes that start alike stay alike for long.
       scan: see `Couplings`; parameters are the same either way.
+
+    Raises:
+      ValueError, TypeError: for settings out of range, a uniform base with soft modes, or an inner bound below 3 w.
     """
 
     dimension: int
@@ -220,13 +232,20 @@ class TransformFlow(nn.Module):
         check_options(self.base, self.relaxation, self.temperature, modes=self.modes)
         for name in ("bound", "inner_bound", "init_scale"):
             checks.in_range(name, getattr(self, name), 0.0, open_low=True)
+        if self.inner_bound < _LEAST_RATIO * self.bound:
+            raise ValueError(
+                f"inner_bound must be at least {_LEAST_RATIO} times the bound, or parameters end at bound "
+                f"tanh(inner_bound / bound), well before the bound; got inner_bound {self.inner_bound:g} and bound "
+                f"{self.bound:g}. Raise inner_bound to {_LEAST_RATIO * self.bound:g} or more."
+            )
         checks.in_range("spread", self.spread, 0.0, 1.0, open_high=True)
         super().__post_init__()
 
     def distribution(self, embedding: Float[Array, "*batch e"]) -> distrax.Transformed:
         """The distribution as a distrax object with the embedding's batch shape.
 
-        One key gives every row its own noise, which then depends on the batch's shape; `sample` takes a key a row.
+        One key gives every row its own noise, which then depends on the batch's shape; `sample` takes a key a row. Its
+        `log_prob` asks the base: narrow boxes can lose samples to rounding, which `log_prob` here does not.
         """
         return distrax.Transformed(*self._parts(embedding))
 
@@ -257,7 +276,11 @@ class TransformFlow(nn.Module):
     def log_prob(
         self, params: Float[Array, "*batch n d"], embedding: Float[Array, "*batch e"]
     ) -> Float[Array, "*batch n"]:
-        """log g(params; I) of n given transforms an embedding, by the inverse; -inf outside of the bounds.
+        """log g(params; I) of n given transforms an embedding, by the inverse, in float32; -inf outside of the bounds.
+
+        With a uniform base also -inf outside of what the boxes are mapped to. Rounding of the inverse can move a point
+        by more than a narrow box is wide, so that the forward direction decides: a transform is in a box if the box's
+        point nearest to its inverse is mapped to it but for rounding (1e-5 w). This takes a pass for each mode more.
 
         Gradients are finite up to the bounds and on them.
 
@@ -266,15 +289,21 @@ class TransformFlow(nn.Module):
         """
         if params.shape[-1] != self.dimension:
             raise ValueError(f"The flow is over {self.dimension} parameters; got params of shape {params.shape}.")
-        values = jnp.moveaxis(params, -2, 0)
+        values = jnp.moveaxis(wide(params), -2, 0)
         base, couplings = self._parts(embedding)
         z, log_det = couplings.inverse_and_log_det(values)
+        if self.base == "uniform":
+            nearest = jnp.moveaxis(base.nearest_in_boxes(z), -2, 0)
+            apart = jnp.max(jnp.abs(couplings.forward(nearest) - values[None]), -1)
+            density = base.boxes_log_prob(jnp.moveaxis(apart <= _ROUNDING * self.bound, 0, -1))
+        else:
+            density = base.log_prob(z)
         inside = jnp.all(jnp.abs(values) <= self.bound, -1)
-        return jnp.moveaxis(jnp.where(inside, base.log_prob(z) + log_det, -jnp.inf), 0, -1)
+        return jnp.moveaxis(jnp.where(inside, density + log_det, -jnp.inf), 0, -1)
 
     def max_entropy(self) -> float:
-        """d log(2 w), of the uniform distribution in the bounds: no target above it can be reached."""
-        return self.dimension * math.log(2 * self.bound)
+        """d log(2 w tanh(c / w)), of the uniform distribution in (-r, r)^d: no target above it can be reached."""
+        return self.dimension * math.log(2 * self.bound * math.tanh(self.inner_bound / self.bound))
 
     @nn.compact
     def _parts(self, embedding: Float[Array, "*batch e"]) -> tuple[Mixture, Couplings]:

@@ -26,10 +26,11 @@ class FlowAugmenter(nn.Module):
       pose: images to embeddings, called as `pose(images, train=False)`.
       flow: of the kind's dimension.
       entry_range: see `affine_matrix`.
-      prior_scale: 0 for the uniform prior.
+      prior_scale: s; 0 for the uniform prior, the only one for crops.
 
     Raises:
-      ValueError: if the flow has another dimension than the kind.
+      ValueError: if the flow has another dimension than the kind, if crops could leave the image, or for crops with a
+        Gaussian prior, whose middle, zeros, is a crop of the middle size and not the identity.
     """
 
     kind: str
@@ -48,6 +49,11 @@ class FlowAugmenter(nn.Module):
         if self.kind == "crop" and self.flow.bound > 1:
             raise ValueError(f"Crops with parameters beyond 1 leave the image; the flow's bound is {self.flow.bound}.")
         checks.in_range("prior_scale", self.prior_scale, 0.0)
+        if self.kind == "crop" and self.prior_scale:
+            raise ValueError(
+                'A Gaussian prior favours parameters of 0, which of kind "crop" are a crop of the middle size and not '
+                f"the identity; got prior_scale {self.prior_scale}. Leave it at 0."
+            )
         super().__post_init__()
 
     def __call__(

@@ -76,8 +76,9 @@ def lie_algebra(params: Float[Array, " d"], *, kind: str, entry_range: float = m
 
     Raises:
       ValueError: for an unknown kind, "crop", or another number of parameters.
+      TypeError: for parameters that are not floats.
     """
-    _require_length(params, kind)
+    params = _checked(params, kind)
     if kind == "crop":
         raise ValueError(
             'A crop is no exponential of its parameters; use affine_matrix or crop_matrix for kind "crop".'
@@ -100,6 +101,9 @@ def affine_matrix(
 ) -> Float[Array, "2 3"]:
     """Parameters to the 2x3 pull matrix of `image.affine_warp`: exp(sum_i w_i G_i) (eq 12, 13), or a crop.
 
+    Coordinates are normalized to [-1, 1] along both sides, so that a rotation turns square images rigidly. Others it
+    shears as well: what it turns is the image stretched to a square.
+
     Args:
       params: d = `dimension(kind)` numbers; zeros are the identity, but for crops.
       kind: "rotation", "translation", "rotation_translation", "affine" (coefficients of `GENERATORS`),
@@ -108,10 +112,11 @@ def affine_matrix(
       limits: see `crop_matrix`; for crops.
 
     Returns:
-      A matrix that is differentiable in `params`. Batch with `jax.vmap`.
+      A matrix that is differentiable in `params`, computed in float32 at least. Batch with `jax.vmap`.
 
     Raises:
       ValueError: for an unknown kind, another number of parameters, or limits that are not 0 < low <= high <= 1.
+      TypeError: for parameters that are not floats.
     """
     if kind == "crop":
         return crop_matrix(params, limits=limits)
@@ -152,8 +157,9 @@ def crop_matrix(params: Float[Array, " d"], *, limits: tuple[Limit, Limit] = DEF
 
     Raises:
       ValueError: for another number of parameters, or limits (numbers) that are not 0 < low <= high <= 1.
+      TypeError: for parameters that are not floats.
     """
-    _require_length(params, "crop")
+    params = _checked(params, "crop")
     low, high = limits
     known = not isinstance(low, jax.Array) and not isinstance(high, jax.Array)
     if known and not 0 < low <= high <= 1:
@@ -181,7 +187,13 @@ def rotation_error(matrix: Float[Array, "r c"]) -> Float[Array, ""]:
     return jnp.sqrt(distance2 / norm2)
 
 
-def _require_length(params: Array, kind: str) -> None:
+def _checked(params: Array, kind: str) -> Array:
+    """As many parameters as the kind has, in float32 at least: half precision would turn by degrees."""
     expected = dimension(kind)
     if params.shape != (expected,):
         raise ValueError(f'kind "{kind}" takes {expected} parameter{"s" * (expected > 1)}; got shape {params.shape}.')
+    if not jnp.issubdtype(params.dtype, jnp.floating):
+        raise TypeError(
+            f'The parameters of kind "{kind}" must be floats, not {params.dtype}; give such as jnp.zeros({expected}).'
+        )
+    return jnp.asarray(params) if params.dtype == jnp.float64 else jnp.asarray(params, jnp.float32)

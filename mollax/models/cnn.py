@@ -70,5 +70,6 @@ class CNN(Classifier):
 
     def pool(self, maps: Float[Array, "n h w d"]) -> Float[Array, "n d"]:
         """The maximum over positions, the first of equal ones: see `layers.larger` for why not `jnp.max`."""
-        rows = maps.reshape(maps.shape[0], -1, maps.shape[3])
+        # Not -1, which could not tell the size if there are no images.
+        rows = maps.reshape(maps.shape[0], maps.shape[1] * maps.shape[2], maps.shape[3])
         return jnp.take_along_axis(rows, jnp.argmax(rows, axis=1, keepdims=True), axis=1)[:, 0]
