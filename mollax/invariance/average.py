@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from mollax import checks
+from mollax.invariance.precision import at_least_float32
 
 AVERAGES = ("probs", "logits", "log_probs")
 
@@ -38,7 +39,7 @@ def average_predictions(
     checks.one_of("average", average, AVERAGES)
     if logits.ndim < 2 or logits.shape[-2] == 0:
         raise ValueError(f"logits must be (..., transforms, classes) with a transform or more; got {logits.shape}.")
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     if keep is None:
         keep = jnp.ones(logits.shape[:-1], bool)
     elif keep.shape != logits.shape[:-1]:
@@ -75,10 +76,6 @@ def choose_small(
     checks.in_range("radius", radius, 0, open_low=True)
     if not 1 <= n <= params.shape[-2]:
         raise ValueError(f"n must be in 1 .. {params.shape[-2]}, the number of transforms; got {n}.")
-    small = jnp.linalg.norm(_at_least_float32(params), axis=-1) < radius
+    small = jnp.linalg.norm(at_least_float32(params), axis=-1) < radius
     places = jnp.argsort(~small, axis=-1, stable=True)[..., :n].astype(jnp.int32)
     return places, jnp.take_along_axis(small, places, axis=-1)
-
-
-def _at_least_float32(values: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    return values if values.dtype.itemsize >= 4 else values.astype(jnp.float32)

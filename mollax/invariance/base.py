@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
 from mollax import checks
+from mollax.invariance.precision import at_least_float32
 
 BASES = ("gaussian", "uniform")
 RELAXATIONS = ("straight_through", "soft", "score")
@@ -68,7 +69,7 @@ class Mixture(distrax.Distribution):
                 f"{logits.shape}, {loc.shape} and {log_scale.shape}."
             )
         check_options(family, relaxation, temperature, modes=logits.shape[-1])
-        self._logits, self._loc, self._log_scale = wide(logits), wide(loc), wide(log_scale)
+        self._logits, self._loc, self._log_scale = map(at_least_float32, (logits, loc, log_scale))
         self._family, self._relaxation, self._temperature = family, relaxation, temperature
 
     @property
@@ -164,7 +165,7 @@ class Mixture(distrax.Distribution):
         """A value, locations and log-scales, whose axes (*sample, k, d) fit each other."""
         if value.shape[-1:] != self.event_shape:
             raise ValueError(f"The mixture is over {self.event_shape[0]} dimensions; got a value of {value.shape}.")
-        z = wide(value)[..., None, :]
+        z = at_least_float32(value)[..., None, :]
         shape = (1,) * (z.ndim - self._loc.ndim) + self._loc.shape
         return z, self._loc.reshape(shape), self._log_scale.reshape(shape)
 
@@ -185,11 +186,6 @@ class Mixture(distrax.Distribution):
             return None
         fixed = jax.lax.stop_gradient((self._loc, self._log_scale, value))
         return Mixture(self._logits, *fixed[:2], family=self._family).log_prob(fixed[2])
-
-
-def wide(array: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """In float32, or float64 as it is: the three digits of half precision are too few for densities."""
-    return array if array.dtype == jnp.float64 else array.astype(jnp.float32)
 
 
 def check_options(family: str, relaxation: str, temperature: float, *, modes: int) -> None:

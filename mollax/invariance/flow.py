@@ -23,7 +23,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from mollax import checks
-from mollax.invariance.base import Mixture, check_options, wide
+from mollax.invariance.base import Mixture, check_options
+from mollax.invariance.precision import at_least_float32
 
 Values = Float[Array, "*batch d"]
 LogDet = Float[Array, "*batch"]
@@ -156,13 +157,13 @@ class Couplings(distrax.Bijector):
 
     def forward_and_log_det(self, x: Values) -> tuple[Values, LogDet]:
         """From base to parameters."""
-        x, log_det = self._run(_forward, jnp.moveaxis(wide(x), -1, 0), reverse=False)
+        x, log_det = self._run(_forward, jnp.moveaxis(at_least_float32(x), -1, 0), reverse=False)
         u = x / self._bound
         return jnp.moveaxis(self._bound * jnp.tanh(u), 0, -1), log_det + jnp.sum(_log_slopes(u), 0)
 
     def inverse_and_log_det(self, y: Values) -> tuple[Values, LogDet]:
         """From parameters to base."""
-        u = _stretch(jnp.moveaxis(wide(y), -1, 0) / self._bound)
+        u = _stretch(jnp.moveaxis(at_least_float32(y), -1, 0) / self._bound)
         x, log_det = self._run(_inverse, self._bound * u, reverse=True)
         return jnp.moveaxis(x, 0, -1), -log_det - jnp.sum(_log_slopes(u), 0)
 
@@ -289,7 +290,7 @@ class TransformFlow(nn.Module):
         """
         if params.shape[-1] != self.dimension:
             raise ValueError(f"The flow is over {self.dimension} parameters; got params of shape {params.shape}.")
-        values = jnp.moveaxis(wide(params), -2, 0)
+        values = jnp.moveaxis(at_least_float32(params), -2, 0)
         base, couplings = self._parts(embedding)
         z, log_det = couplings.inverse_and_log_det(values)
         if self.base == "uniform":

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mollax import checks
+from mollax.invariance.precision import at_least_float32
 
 # Augerino's generators (Benton et al. 2020) in homogeneous coordinates, the bottom row zero; 1 is half a turn, a tenth
 # of half the width, a factor e.
@@ -196,4 +197,4 @@ def _checked(params: Array, kind: str) -> Array:
         raise TypeError(
             f'The parameters of kind "{kind}" must be floats, not {params.dtype}; give such as jnp.zeros({expected}).'
         )
-    return jnp.asarray(params) if params.dtype == jnp.float64 else jnp.asarray(params, jnp.float32)
+    return at_least_float32(params)

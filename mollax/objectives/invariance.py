@@ -155,8 +155,8 @@ def invariance_objective(
         )
         on = carried["step"] >= plan.steps
         # In the warm-up the augmenter gets no gradient at all: 0 times a penalty that is not finite would be NaN.
-        fixed = jax.lax.stop_gradient(params.get("augmenter", {}))
-        learning = jax.tree.map(lambda live, still: jnp.where(on, live, still), params.get("augmenter", {}), fixed)
+        augmenter = params.get("augmenter", {})
+        learning = jax.tree.map(lambda leaf: jnp.where(on, leaf, jax.lax.stop_gradient(leaf)), augmenter)
         variables = {"params": {**params, "augmenter": learning}, **model_state}
         draws = apply(
             variables,
