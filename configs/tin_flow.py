@@ -14,11 +14,11 @@ from mollax import flow_recipes, recipes
 
 
 def small(config: ConfigDict) -> None:
-    """A budget for two cores: every fifth class, ResNet-8 of 2x2 patches, 30 epochs, a tenth of the draws."""
+    """A budget for two cores: every fifth class, ResNet-8 of 4x4 patches, 30 epochs, a tenth of the draws."""
     config.name += "-small"
     config.data.classes = tuple(range(0, 200, 5))
     config.model.name = "resnet8"
-    config.model.options.patch = 2
+    config.model.options.patch = 4
     config.optim.lr = 0.1
     config.train.duration = "30 epochs"
     config.invariance.warmup = "2 epochs"
