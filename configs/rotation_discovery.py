@@ -7,8 +7,8 @@
 
 The classifier is trained first, on the sprites alone, and stays as it is; with little weight decay it would not mind
 shear. Words after a colon, joined by commas: `6d` (all six entries; default two), `small` (for two cores; of both
-configs), `score` (our gradient of the modes' weights), `instaaug` (its box, by the flow's weight), `gaussian`,
-`augerino` (instead of the flow), `smoke`.
+configs), `score` (our gradient of the modes' weights), `annealed` (a weight that falls), `instaaug` (its box, by the
+flow's weight), `gaussian`, `augerino` (instead of the flow), `smoke`.
 """
 
 from ml_collections import ConfigDict
@@ -59,4 +59,4 @@ def get_config(argument: str = "") -> ConfigDict:
     config.invariance.optim.lr = 3e-3
     rivals = {word: flow_recipes.RIVALS[word] for word in ("augerino", "gaussian")}
     words = {"6d": six, "small": small, "score": flow_recipes.scored, "instaaug": instaaug, **rivals}
-    return recipes.variant(config, argument, **words)
+    return recipes.variant(config, argument, **words, annealed=flow_recipes.annealed)

@@ -29,7 +29,17 @@ AUGMENTERS: dict[str, type[nn.Module]] = {
     "flow": invariance.FlowAugmenter,
     "flow_and_grid": invariance.FlowAndGrid,
 }
-CONTROLLERS: dict[str, type] = {"fixed": invariance.Fixed, "pid": invariance.PID, "range": invariance.EntropyRange}
+CONTROLLERS: dict[str, type] = {
+    "fixed": invariance.Fixed,
+    "annealed": invariance.Annealed,
+    "pid": invariance.PID,
+    "range": invariance.EntropyRange,
+}
+_NEEDED = {
+    "annealed": {"period": '"50 %"'},
+    "pid": {"target": "nats"},
+    "range": {"minimum": "nats", "maximum": "nats"},
+}
 POSES = ("cnn", "crop_network")
 # Fields that other settings decide.
 _WIRED = {"kind", "entry_range", "pose", "flow", "grid", "dimension", "parent", "name", "weight"}
@@ -167,19 +177,20 @@ def create_controller(config: ConfigDict, augmenter: nn.Module, part: Callable[[
     settings = config.invariance
     name = checks.one_of("invariance.controller", settings.controller, CONTROLLERS)
     options = _options(CONTROLLERS[name], settings.controller_options.to_dict(), f"controller {name}")
-    needed = {"pid": ("target",), "range": ("minimum", "maximum")}.get(name, ())
-    for option in needed:
+    needed = _NEEDED.get(name, {})
+    for option, value in needed.items():
         if option not in options:
             raise ValueError(
-                f'invariance.controller "{name}" needs invariance.controller_options {{"{option}": nats}}.'
+                f'invariance.controller "{name}" needs invariance.controller_options {{"{option}": {value}}}.'
             )
     if "period" in options:
         options["period"] = part("invariance.controller_options.period", options["period"])
     controller = CONTROLLERS[name](weight=settings.weight, **options)
     if needed and isinstance(augmenter, invariance.Uniform):
         raise ValueError(f'A "uniform" augmenter learns nothing that a controller could steer; {name} must be "fixed".')
-    if needed:
-        invariance.require_reachable(options[needed[0]], max_entropy(augmenter))
+    for target in ("target", "minimum"):
+        if target in options:
+            invariance.require_reachable(options[target], max_entropy(augmenter))
     return controller
 
 

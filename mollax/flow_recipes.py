@@ -89,6 +89,13 @@ def scored(config: ConfigDict) -> None:
     config.invariance.options.relaxation = "score"
 
 
+def annealed(config: ConfigDict) -> None:
+    """The weight falls from 1 to its value in the first six tenths of the run; ours."""
+    config.name += "-annealed"
+    config.invariance.controller = "annealed"
+    config.invariance.controller_options = {"start": 1.0, "period": "60 %"}
+
+
 def frozen(config: ConfigDict) -> None:
     """The classifier is there before and stays as it is, as in A.3.8; weight .5 as in A.3.7."""
     config.name += "-frozen"

@@ -97,9 +97,10 @@ def base() -> ConfigDict:
                 "average": "loss",  # over copies, eq 9; or "logits" before the loss
                 "warmup": "0 steps",  # images stay as they are, the augmenter does not learn
                 "freeze_classifier": False,
-                "controller": "fixed",  # of the penalty's weight: or pid, range
-                "controller_options": {},  # such as {"target": 0.5} of pid, in nats; "period" of range is a duration
-                "weight": 0.1,  # alpha of eq 10, for pid and range at the start
+                "controller": "fixed",  # of the penalty's weight: or annealed, pid, range
+                # Such as {"target": 0.5} of pid, in nats; "period" of annealed and range is a duration.
+                "controller_options": {},
+                "weight": 0.1,  # alpha of eq 10; for pid and range at the start, for annealed at the end
                 "optim": {  # of the augmenter; momentum, nesterov, b1 and b2 are those of the classifier
                     "name": "adamw",
                     "lr": 1e-3,

@@ -42,6 +42,7 @@ def test_augmenters_and_their_largest_entropy(name, kind, options, made, largest
 def test_controllers():
     for name, options, made in (
         ("fixed", {}, invariance.Fixed(0.3)),
+        ("annealed", {"start": 2.0, "period": "3 epochs"}, invariance.Annealed(0.3, start=2.0, period=21)),
         ("pid", {"target": 0.2, "kp": 0.5}, invariance.PID(0.2, kp=0.5, weight=0.3)),
         ("range", {"minimum": -1.0, "maximum": 0.0}, invariance.EntropyRange(-1.0, 0.0, weight=0.3)),
         (
@@ -69,6 +70,7 @@ def test_controllers():
         ({"pose": "resnet"}, "invariance.pose must be one of"),
         ({"controller": "pi"}, "invariance.controller must be one of"),
         ({"controller": "pid"}, 'invariance.controller "pid" needs .*"target"'),
+        ({"controller": "annealed"}, 'invariance.controller "annealed" needs .*"period": "50 %"'),
         ({"controller": "range", "controller_options": {"minimum": 0.1}}, 'needs .*"maximum"'),
         ({"controller_options": {"target": 0.1}}, "option of controller fixed must be one of"),
         (

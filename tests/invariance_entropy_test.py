@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mollax import invariance
-from mollax.invariance import PID, EntropyRange, Fixed
+from mollax.invariance import PID, Annealed, EntropyRange, Fixed
 
 
 def run(controller, entropies):
@@ -26,6 +26,17 @@ def run(controller, entropies):
 def test_fixed_never_changes():
     states, _ = run(Fixed(weight=0.3), [1.0, -5.0, math.nan])
     np.testing.assert_array_equal(states["weight"], np.float32(0.3))
+
+
+def test_annealing_follows_its_equation_and_ends_at_the_weight():
+    controller = Annealed(weight=0.002, start=2.0, period=50)
+    states, last = run(controller, [math.nan] * 60)  # whatever the entropy
+    steps = np.arange(1, 61)
+    np.testing.assert_allclose(states["weight"], 0.002 * 1000 ** np.maximum(0, 1 - steps / 50), rtol=1e-5)
+    assert controller.initial()["weight"] == 2.0
+    assert last["weight"] == np.float32(0.002)
+    constant, _ = run(Annealed(weight=0.1, start=0.1, period=3), [0.0] * 5)
+    np.testing.assert_array_equal(constant["weight"], np.float32(0.1))
 
 
 def test_pid_follows_its_equation(rng):
@@ -124,7 +135,7 @@ def test_range_multiplies_a_limited_number_of_times():
 
 
 def test_states_are_float32_scalars_that_keep_their_form():
-    for controller in (Fixed(0.1), PID(target=0.1), EntropyRange(0.0, 1.0)):
+    for controller in (Fixed(0.1), Annealed(period=3), PID(target=0.1), EntropyRange(0.0, 1.0)):
         before = controller.initial()
         after = jax.jit(controller.update)(before, jnp.float32(0.3))
         assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), before) == jax.tree.map(
@@ -151,6 +162,9 @@ def test_an_unreachable_target_states_the_largest(dimension, bound, target):
         (lambda: PID(target=0.0, weight=20.0), "weight must be in"),
         (lambda: PID(target=0.0, smoothing=1.0), "smoothing must be in"),
         (lambda: PID(target=math.nan), "target must be in"),
+        (lambda: Annealed(weight=0.0), "weight must be in"),
+        (lambda: Annealed(weight=0.5, start=0.1), "start must be in"),
+        (lambda: Annealed(period=0), "period must be at least 1"),
         (lambda: EntropyRange(2.0, 1.0), "maximum must be in"),
         (lambda: EntropyRange(0.0, 1.0, weight=0.0), "weight must be in"),
         (lambda: EntropyRange(0.0, 1.0, factor=1.0), "factor must be in"),

@@ -11,7 +11,7 @@ from mollax.invariance.average import AVERAGES, average_predictions, choose_smal
 from mollax.invariance.base import Mixture
 from mollax.invariance.crop_grid import CropGrid, CropNetwork, FlowAndGrid, crop_boxes
 from mollax.invariance.draws import Draws, surrogate_losses
-from mollax.invariance.entropy import PID, EntropyRange, Fixed, require_reachable
+from mollax.invariance.entropy import PID, Annealed, EntropyRange, Fixed, require_reachable
 from mollax.invariance.flow import TransformFlow
 from mollax.invariance.flow_augmenter import FlowAugmenter
 from mollax.invariance.gaussian import Gaussian
@@ -38,6 +38,7 @@ __all__ = [
     "KINDS",
     "PID",
     "Aligned",
+    "Annealed",
     "Augerino",
     "CropGrid",
     "CropNetwork",

@@ -1,4 +1,4 @@
-"""The weight of the entropy in the augmenter's loss: fixed, by a PID controller, or by InstaAug's rule.
+"""The weight of the entropy in the augmenter's loss: fixed, annealed, by a PID controller, or by InstaAug's rule.
 
 A controller is an immutable description; its state is a dict of float32 scalars that belongs in a checkpoint:
 `initial()` makes it, `update(state, entropy)` takes the batch's mean entropy (nats) after each step, and
@@ -53,6 +53,42 @@ class Fixed:
     def update(self, state: State, entropy: Scalar) -> State:
         """The same state."""
         return state
+
+
+@dataclass(frozen=True)
+class Annealed:
+    """A weight that falls geometrically to its final value, weight (start / weight)^max(0, 1 - t / period), t in steps.
+
+    Ours. By eq 10 the best distribution is f^(1 / weight) / Z. With a small weight the gradient of the loss hides that
+    of the entropy: the flow shrinks to a point, from which it widens slowly. From a large weight on it narrows with its
+    optimum.
+
+    Attributes:
+      weight: the final one.
+      start: the first, at least as large.
+      period: steps.
+
+    Raises:
+      ValueError: for a weight that is not positive, a start below it, or a period below 1.
+    """
+
+    weight: float = 0.1
+    start: float = 1.0
+    period: int = 1
+
+    def __post_init__(self) -> None:
+        checks.in_range("weight", self.weight, 0.0, open_low=True)
+        checks.in_range("start", self.start, self.weight)
+        checks.positive_int("period", self.period)
+
+    def initial(self) -> State:
+        """The state before the first step."""
+        return {"weight": jnp.float32(self.start)}
+
+    def update(self, state: State, entropy: Scalar) -> State:
+        """The state after a step, whatever its entropy."""
+        rate = (self.weight / self.start) ** (1 / self.period)
+        return {"weight": jnp.maximum(state["weight"] * jnp.float32(rate), jnp.float32(self.weight))}
 
 
 @dataclass(frozen=True)
