@@ -4,9 +4,9 @@
 
 A batch of 1024 embeddings of length 32, one transform each; conditioners of widths (32, 32), a Gaussian base. The peer
 is the eager list of steps that a user of normflows writes (`torch_flow.BlockFlow`); a lean form of it is informative.
-All have the same weights and give the same densities, which is checked first. Both sides draw their noise; ours splits
-a key into one an image as well. Gradients are those of the mean log-density, of samples plus the mean parameter, in all
-weights and in the embeddings. The batch is shared by the devices, on CPU one a core, as in training.
+All have the same weights and give the same densities, which is checked first. Both sides draw their noise; ours makes
+a key for each image as well, as in training. Gradients are those of the mean log-density, of samples plus the mean
+parameter, in all weights and in the embeddings. The batch is shared by the devices, on CPU one a core, as in training.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from torch_flow import BlockFlow, LeanFlow
 
 from mollax.invariance.flow import TransformFlow, kept_coordinates
+from mollax.keys import example_keys
 
 FLOORS = {"sample": 4.0, "log_prob": 3.0, "sample_gradient": 3.0, "log_prob_gradient": 3.0}
 LIMIT = 1.2  # seconds that the scanned form may take to compile
@@ -34,7 +35,7 @@ def workloads(flow: TransformFlow) -> dict[str, Callable[..., Any]]:
     """Functions of (seed, parameters, embeddings, transforms)."""
 
     def sample(seed: Any, variables: Any, embeddings: Any, params: Any) -> Any:
-        keys = jax.random.split(jax.random.key(seed), len(embeddings))
+        keys = example_keys(jax.random.key(seed), 0, len(embeddings))
         return flow.apply(variables, keys, embeddings, n=1, method="sample")
 
     def log_prob(seed: Any, variables: Any, embeddings: Any, params: Any) -> Any:

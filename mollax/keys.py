@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Integer, Key, PRNGKeyArray
 
+from mollax.threefry import unrolled
+
 
 def stream_key(seed: int, stream: str, step: int | Integer[Array, ""] = 0) -> PRNGKeyArray:
     """The key of one named stream ("mollify", "dropout", ...) at one step.
@@ -25,4 +27,5 @@ def stream_key(seed: int, stream: str, step: int | Integer[Array, ""] = 0) -> PR
 def example_keys(key: PRNGKeyArray, first_index: int | Integer[Array, ""], count: int) -> Key[Array, {count}]:
     """Keys of examples first_index .. first_index + count - 1 (global indices in the batch)."""
     index = jnp.asarray(first_index, jnp.uint32) + jnp.arange(count, dtype=jnp.uint32)
+    key = unrolled(key)
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(index)

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "mollax"
 METHODS = ("mollify", "augment", "corrupt", "invariance", "ood", "drift", "metrics", "models")
 # From the bottom up: a unit (module or package of mollax) imports from lower layers and from itself.
 LAYERS = (
-    ("checks", "host", "export_loader"),
+    ("checks", "host", "export_loader", "threefry"),
     ("image", "durations", "keys", "logbook", "optim", "parallel", "progress", "state"),
     (*METHODS, "data", "report"),
     ("objectives", "evaluators"),
