@@ -42,7 +42,7 @@ def small_flow(config: ConfigDict) -> None:
 
     A third of the run as warm-up and weight .02: with .1 the flow stays so wide that a classifier this young learns
     less than from the images alone (validation error on CIFAR-10, seed 0, in docs/INVARIANCE.md). Modes start close to
-    each other, and so to the identity: the flow narrows fast, and from afar it ends at a pose that no image has more often.
+    each other, and so to the identity: the flow narrows fast, and from afar it ends more often at a pose no image has.
     """
     config.name += "-small"
     config.data.limit = 11_000
