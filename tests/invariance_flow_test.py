@@ -75,6 +75,32 @@ def test_log_determinants_are_those_of_the_jacobian(d, scan):
         np.testing.assert_allclose(log_det, np.linalg.slogdet(jacobian)[1], rtol=2e-4, atol=1e-3)
 
 
+def test_log_determinants_of_many_coordinates_far_out():
+    """Of couplings that change nothing: the bounds alone, which have a closed form; gradients against float64's."""
+    d, layers, bound = 150, 2, 1.0
+    shapes = {"context": (4, 8), "context_bias": (8,), "first": (d, 8), "last": (8, 2 * d), "last_bias": (2 * d,)}
+    params = {name: jnp.zeros((layers, *shape)) for name, shape in shapes.items()} | {"hidden": []}
+    couplings = Couplings(params, kept_coordinates(layers, d), jnp.zeros(4), inner=6.0, bound=bound, scan=True)
+    z = np.concatenate([np.random.default_rng(3).normal(scale=s, size=(2, d)) for s in (0.01, 1.0, 30.0)])
+
+    def closed_form(z: jax.Array) -> jax.Array:
+        log_det = 0.0
+        for width in (6.0, 6.0, bound):
+            u = jnp.abs(z / width)
+            log_det += 2 * jnp.sum(jnp.log(2.0) - u - jnp.log1p(jnp.exp(-2 * u)), -1)
+            z = width * jnp.tanh(z / width)
+        return log_det
+
+    with jax.enable_x64(True):
+        expected, slope = jax.value_and_grad(lambda z: jnp.sum(closed_form(z)))(jnp.asarray(z))
+        each = closed_form(jnp.asarray(z))
+    values = jnp.asarray(z, jnp.float32)
+    np.testing.assert_allclose(couplings.forward_and_log_det(values)[1], each, rtol=2e-5, atol=1e-5)
+    found, gradient = jax.value_and_grad(lambda z: jnp.sum(couplings.forward_and_log_det(z)[1]))(values)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(gradient, slope, atol=2e-5)
+
+
 @pytest.mark.parametrize("d", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_in_float64_they_are_to_the_last_digits(d):
     rng = np.random.default_rng(8)

@@ -56,10 +56,25 @@ def _stretch(y: Values) -> Values:
     return jnp.arctanh(jnp.clip(y, -last, last))
 
 
-def _log_slopes(u: Values) -> Values:
-    """log(1 - tanh(u)^2) = 2 (log 2 - |u| - log(1 + e^(-2|u|))); 1 - tanh^2 itself would round to 0."""
-    u = jnp.abs(u)
-    return 2 * (math.log(2) - u - jnp.log1p(jnp.exp(-2 * u)))
+@jax.custom_jvp
+def _squash(u: First) -> tuple[First, LogDet]:
+    """tanh(u), and its log-determinant: the sum over the first axis of log(1 - tanh(u)^2), which would round to log 0.
+
+    It is -2 (|u| + log((1 + e^(-2|u|)) / 2)) for each, with one logarithm of a product for many: logarithms are what
+    takes long. A product of 64, lest it underflow.
+    """
+    size = jnp.abs(u)
+    factors = (1 + jnp.exp(-2 * size)) / 2
+    logs = [jnp.log(jnp.prod(factors[i : i + 64], 0)) for i in range(0, len(u), 64)]
+    return jnp.tanh(u), -2 * (jnp.sum(size, 0) + sum(logs))
+
+
+@_squash.defjvp
+def _(primals: tuple[First], tangents: tuple[First]) -> tuple[tuple[First, LogDet], tuple[First, LogDet]]:
+    """Slopes 1 - tanh^2 and -2 tanh: tanh is all that has to be kept for them."""
+    squashed, log_det = _squash(*primals)
+    moved = squashed * tangents[0]
+    return (squashed, log_det), (tangents[0] - squashed * moved, -2 * jnp.sum(moved, 0))
 
 
 def _product(kernel: Float[Array, "d f"], x: First) -> First:
@@ -96,16 +111,17 @@ def _conditioner(params: PyTree, x: First) -> tuple[First, First, First]:
     return log_scale, shift, x
 
 
-def _forward(params: PyTree, x: First, inner: float) -> tuple[First, tuple[First, First]]:
-    """A coupling and c tanh(. / c); the argument of tanh and the log-scale, which make the log-determinant."""
+def _forward(params: PyTree, x: First, inner: float) -> tuple[First, LogDet]:
+    """A coupling and c tanh(. / c), with the log-determinant."""
     log_scale, shift, x = _conditioner(params, x)
-    u = (x * jnp.exp(log_scale) + shift) / inner
-    return inner * jnp.tanh(u), (u, log_scale)
+    squashed, log_det = _squash((x * jnp.exp(log_scale) + shift) / inner)
+    return inner * squashed, log_det + jnp.sum(log_scale, 0)
 
 
-def _inverse(params: PyTree, y: First, inner: float) -> tuple[First, tuple[First, First]]:
+def _inverse(params: PyTree, y: First, inner: float) -> tuple[First, LogDet]:
+    """The way back, with the log-determinant of the way there."""
     log_scale, shift, x = _conditioner(params, inner * _stretch(y / inner))
-    return (x - shift) * jnp.exp(-log_scale), (x / inner, log_scale)
+    return (x - shift) * jnp.exp(-log_scale), _squash(x / inner)[1] + jnp.sum(log_scale, 0)
 
 
 def _lead(array: Array, like: Array) -> Array:
@@ -158,23 +174,24 @@ class Couplings(distrax.Bijector):
     def forward_and_log_det(self, x: Values) -> tuple[Values, LogDet]:
         """From base to parameters."""
         x, log_det = self._run(_forward, jnp.moveaxis(at_least_float32(x), -1, 0), reverse=False)
-        u = x / self._bound
-        return jnp.moveaxis(self._bound * jnp.tanh(u), 0, -1), log_det + jnp.sum(_log_slopes(u), 0)
+        squashed, last = _squash(x / self._bound)
+        return jnp.moveaxis(self._bound * squashed, 0, -1), log_det + last
 
     def inverse_and_log_det(self, y: Values) -> tuple[Values, LogDet]:
         """From parameters to base."""
         u = _stretch(jnp.moveaxis(at_least_float32(y), -1, 0) / self._bound)
         x, log_det = self._run(_inverse, self._bound * u, reverse=True)
-        return jnp.moveaxis(x, 0, -1), -log_det - jnp.sum(_log_slopes(u), 0)
+        return jnp.moveaxis(x, 0, -1), -log_det - _squash(u)[1]
 
     def _run(self, layer: Any, x: First, *, reverse: bool) -> tuple[First, LogDet]:
         """All layers by turns, and the log-determinant of their forward direction."""
 
-        def step(x: First, params: PyTree) -> tuple[First, tuple[First, First]]:
-            return layer(params, x, self._inner)
+        def step(carry: tuple[First, LogDet], params: PyTree) -> tuple[tuple[First, LogDet], None]:
+            x, more = layer(params, carry[0], self._inner)
+            return (x, carry[1] + more), None  # summed layer by layer: XLA is slow to sum what was stacked
 
-        x, (u, log_scale) = jax.lax.scan(step, x, self._params, reverse=reverse, unroll=1 if self._scan else True)
-        return x, jnp.sum(_log_slopes(u) + log_scale, (0, 1))
+        start = x, jnp.zeros(x.shape[1:], x.dtype)
+        return jax.lax.scan(step, start, self._params, reverse=reverse, unroll=1 if self._scan else True)[0]
 
     def same_as(self, other: distrax.Bijector) -> bool:
         """Whether it is this very object."""
