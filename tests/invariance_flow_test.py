@@ -305,6 +305,13 @@ def test_starts_near_the_identity_and_alike_for_all_images():
     assert np.std(np.asarray(densities)) < 0.1
 
 
+@pytest.mark.parametrize("modes,spread", [(1, 0.0), (200, 0.9)])
+def test_starts_as_wide_as_told(modes, spread):
+    flow = TransformFlow(2, layers=4, modes=modes, spread=spread, start=0.1)
+    drawn = sampler(flow, 4000)(initialized(flow, 5), jax.random.key(1), jnp.ones(5))[0]
+    np.testing.assert_allclose(np.std(drawn), 0.1, rtol=0.12)
+
+
 def test_the_base_starts_small_but_learns_at_full_rate():
     """`init_scale` is of the first weights only: as a factor of what they make it would slow their learning."""
     flow, e = TransformFlow(2, layers=1, modes=3), jnp.arange(1.0, 6.0)
@@ -488,6 +495,7 @@ def test_bad_input(key):
         ),
         ({"bound": 2.5}, "at least 3 times the bound.*got inner_bound 6 and bound 2.5. Raise inner_bound to 7.5 or"),
         ({"init_scale": 0.0}, r"init_scale must be in \(0, inf\); got 0"),
+        ({"start": 0.0}, r"start must be in \(0, inf\); got 0"),
         ({"spread": 1.0}, r"spread must be in \[0, 1\); got 1"),
         ({"spread": -0.1}, r"spread must be in \[0, 1\); got -0.1"),
     ):

@@ -222,6 +222,8 @@ class TransformFlow(nn.Module):
       spread: initial standard deviation of the modes' locations, 0 to below 1; their scale is sqrt(1 - spread^2). The
         mixture thus starts with variance 1 if Gaussian, and with spread^2 + (1 - spread^2) / 3 if uniform, as a scale
         is half a box. Modes that start alike stay alike for long.
+      start: factor of both, of all initial transforms but for the bounds. At 1 they take the whole box; at .1, say,
+        they are close to the identity, and what is learned widens from there.
       scan: see `Couplings`; parameters are the same either way.
 
     Raises:
@@ -239,6 +241,7 @@ class TransformFlow(nn.Module):
     inner_bound: float = 6.0
     init_scale: float = 0.01
     spread: float = 0.0
+    start: float = 1.0
     scan: bool = True
 
     def __post_init__(self) -> None:
@@ -248,7 +251,7 @@ class TransformFlow(nn.Module):
         for width in self.widths:
             checks.positive_int("each of widths", width)
         check_options(self.base, self.relaxation, self.temperature, modes=self.modes)
-        for name in ("bound", "inner_bound", "init_scale"):
+        for name in ("bound", "inner_bound", "init_scale", "start"):
             checks.in_range(name, getattr(self, name), 0.0, open_low=True)
         if self.inner_bound < _LEAST_RATIO * self.bound:
             raise ValueError(
@@ -361,7 +364,7 @@ class TransformFlow(nn.Module):
         loc, log_scale = loc.reshape(shape), log_scale.reshape(shape)
         mixture = Mixture(
             weights + _lead(self.param("base_weights", zeros, (modes,)), weights),
-            loc + _lead(self.param("base_loc", nn.initializers.normal(self.spread), (modes, d)), loc),
+            loc + _lead(self.param("base_loc", nn.initializers.normal(self.spread * self.start), (modes, d)), loc),
             log_scale + _lead(self.param("base_log_scale", self._log_scale, (modes, d)), log_scale),
             family=self.base,
             relaxation=self.relaxation,
@@ -370,4 +373,4 @@ class TransformFlow(nn.Module):
         return mixture, couplings
 
     def _log_scale(self, key: Array, shape: tuple[int, ...]) -> Array:
-        return jnp.full(shape, 0.5 * math.log(1 - self.spread**2), jnp.float32)
+        return jnp.full(shape, math.log(self.start) + 0.5 * math.log(1 - self.spread**2), jnp.float32)
