@@ -6,7 +6,7 @@
 For each set and seed a classifier is trained alone (`configs/sprites_flow.py:SET,small,none`) and kept as it is for the
 flow (`SET,small,frozen`, with `score` for three modes), for its rivals and for the flow at other weights: all learn
 against the same f, the flow with weight .5 (A.3.7) everywhere. "joint" trains both at once (`SET,small`, weight .1). A
-run that is there is not made again.
+run that is there is not made again, and with --only the others' results stay.
 
 Then test images of known angle a are turned by 500 draws each. What counts is the angle from the pose of the class,
 a + draw. For +-45 and +-90: its 1 to 99 % range, "low" and "high" being means over images of the ends of each image's
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -200,10 +201,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--figure", type=Path, required=True, help="PNG file to write")
     parser.add_argument("--measure-only", action="store_true", help="train nothing; measure what is there")
+    parser.add_argument("--only", default="", help="regular expression of runs; what --out has of others stays")
     options = parser.parse_args()
-    records = {}
-    for name, (words, more) in planned(options.workdir, options.seeds, options.rival_seeds).items():
+    records = json.loads(options.out.read_text()) if options.only else {}
+    runs = planned(options.workdir, options.seeds, options.rival_seeds)
+    chosen = {name for name in runs if re.search(options.only, name)}
+    chosen |= {f"{name.split('-')[0]}-none-{name[-1]}" for name in chosen}  # the classifiers that they start from
+    for name, (words, more) in runs.items():
         folder = options.workdir / name
+        if name not in chosen:
+            continue
         if not options.measure_only:
             train(name, words, more, options.workdir)
         if "-none-" not in name and (folder / "results.json").exists():
@@ -213,6 +220,7 @@ def main() -> None:
             }
             short = {key: value for key, value in records[name].items() if key not in ("histogram", "config")}
             print(name, json.dumps(short), flush=True)
+    records = {name: records[name] for name in runs if name in records}
     lines = [f"{json.dumps(name)}: {json.dumps(record)}" for name, record in records.items()]
     options.out.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     figure(records).savefig(options.figure, dpi=110)
