@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import re
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from mollax.train import Interrupted
 
@@ -19,6 +20,7 @@ CONFIG = config_flags.DEFINE_config_file(
     "config", None, "A config file, such as configs/digits.py:smoke.", lock_config=True
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all that is written, such as runs/digits.")
+_OPTION = re.compile(r"--?config\.(?P<path>(\w+\.)*\w*options\.\w+)=(?P<value>.*)", re.DOTALL)
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
@@ -44,16 +46,49 @@ def _reason(error: Exception) -> str:
     return f"there is no config field {unknown[1]!r}. {unknown[2] or ''}".strip() if unknown else text
 
 
+def _without_options(arguments: Sequence[str]) -> list[str]:
+    return [argument for argument in arguments if not _OPTION.fullmatch(argument)]
+
+
+def _literal(text: str) -> Any:
+    """A number, tuple or truth value; anything else is text."""
+    try:
+        return ast.literal_eval(text.capitalize() if text in ("true", "false") else text)
+    except (SyntaxError, ValueError):
+        return text
+
+
+def _set_option(config: ConfigDict, path: str, text: str) -> None:
+    """Gives a value to a field below `options`, which need not be there: what owns them knows which there are."""
+    *sections, name = path.split(".")
+    section = config
+    for part in sections:
+        section = section[part]
+    with section.unlocked():
+        section[name] = _literal(text)
+
+
 def parse(arguments: Sequence[str]) -> list[str]:
-    """Parses flags; a misspelt file, flag, field or word ends in one line instead of a traceback."""
+    """Parses flags; a misspelt file, flag, field or word ends in one line instead of a traceback.
+
+    ml_collections only takes fields that a config has. Those below `options` may be new, such as
+    `--config.invariance.options.start=0.1`; whoever they are for refuses unknown ones.
+    """
     path = _config_path(arguments)
     if path is not None and not path.is_file():
         near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*.py")], n=1)
         stop(f"there is no config file {path}." + (f" Did you mean {path.parent / near[0]}?" if near else ""))
+    given = sys.argv
+    sys.argv = _without_options(sys.argv)  # ml_collections looks there for fields
     try:
-        rest = list(flags.FLAGS(arguments))
+        rest = list(flags.FLAGS(_without_options(arguments)))
+        for match in map(_OPTION.fullmatch, arguments):
+            if match and CONFIG.value is not None:
+                _set_option(CONFIG.value, match["path"], match["value"])
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         stop(f"{_reason(error)}\nSee --help for the flags and mollax/recipes.py for every config field.")
+    finally:
+        sys.argv = given
     if len(rest) > 1:
         stop(f"{rest[1]!r} is not a flag; flags begin with --, such as --config.optim.lr=0.05.")
     return rest

@@ -211,6 +211,8 @@ MISTAKES = [
     ("--config=configs/digits.py:smok", "'plain', 'smoke'; got 'smok'. Did you mean 'smoke'?"),
     ("--config=configs/digits.py --workdri=W", "flag 'workdri'. Did you mean: workdir"),
     (f"{RUN} --config.optm.lr=1", "no config field 'optm'. Did you mean \"optim\""),
+    (f"{RUN} --config.model.options.patc=2", "Did you mean 'patch'"),
+    (f"{RUN} --config.modl.options.patch=2", "no config field 'modl'. Did you mean \"model\""),
     (f"{RUN} --config.optim.zzzzz=1", "there is no config field 'zzzzz'."),
     (f"{RUN} --config.optim.lr=abc", "could not convert string to float: 'abc'"),
     (f"{RUN} config.optim.lr=1", "'config.optim.lr=1' is not a flag"),
