@@ -13,8 +13,12 @@ import numpy as np
 AXIS = "batch"
 PyTree = Any
 
-# jaxlib's default sends CPU convolutions to a library path that takes up to 2.5 times as long on the networks here.
-FAST_CPU_CONVOLUTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
+# jaxlib's default gives CPU work to a library, YNN, that takes up to 2.5 times as long for the convolutions of the
+# networks here. Sums and what is elementwise are several times as fast there as in XLA's own loops.
+_GIVEN_TO_YNN = ("DOT", "INDIVIDUAL_DOT", "ELTWISE", "REDUCE")
+CPU_OPTIONS = {
+    "xla_cpu_experimental_ynn_fusion_type": ",".join(f"LIBRARY_FUSION_TYPE_{kind}" for kind in _GIVEN_TO_YNN)
+}
 
 # Where there are as many leaves as arguments, pmap (0.10, 0.11) takes in_axes leaf by leaf: of (key, {"image",
 # "index"}, ()) it would leave "index" whole on every device. With one leaf more, three are one for each argument.
@@ -39,7 +43,7 @@ class Parallel:
         leaves, structure = jax.tree.flatten(arguments)
         signature = (structure, *((leaf.shape, jnp.result_type(leaf)) for leaf in leaves))
         if signature not in self._compiled:
-            self._compiled[signature] = _compile(self._mapped, arguments)
+            self._compiled[signature] = compile_lowered(self._mapped.lower(*arguments))
         return self._compiled[signature]
 
 
@@ -47,7 +51,7 @@ def parallelize(function: Callable, *, donate: bool = False) -> Parallel:
     """Runs function(shared, per_device, shared data) on all devices: pmap over `AXIS` with unstacked results.
 
     The first and third arguments and the results are the same on every device; leaves of the second have a leading
-    axis over this process's devices. On CPU the compiler takes the fast convolution path where it knows the option.
+    axis over this process's devices. On CPU the compiler takes `CPU_OPTIONS` where it knows them.
     """
     mapped = jax.pmap(
         lambda shared, per_device, data: function(shared, per_device, data[0]),
@@ -59,15 +63,14 @@ def parallelize(function: Callable, *, donate: bool = False) -> Parallel:
     return Parallel(mapped)
 
 
-def _compile(mapped: Any, arguments: tuple) -> Callable:
-    """Compiles ahead of time, with the fast CPU convolutions where this jaxlib accepts them."""
-    lowered = mapped.lower(*arguments)
+def compile_lowered(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    """Compiles, on CPU with `CPU_OPTIONS` where this jaxlib accepts them."""
     if jax.default_backend() != "cpu":
         return lowered.compile()
     try:
-        return lowered.compile(compiler_options=FAST_CPU_CONVOLUTIONS)
+        return lowered.compile(compiler_options={**CPU_OPTIONS})
     except (RuntimeError, ValueError) as error:
-        logging.warning("This jaxlib does not know the fast CPU convolutions; training is slower: %s", error)
+        logging.warning("This jaxlib does not know the options for fast CPU programs; this one is slower: %s", error)
         return lowered.compile()
 
 

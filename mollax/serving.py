@@ -238,11 +238,5 @@ class Server:
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(images)], outputs)
 
     def _compile(self, images: UInt8[np.ndarray, "n h w c"]) -> Callable[..., Outputs]:
-        """The program, with the fast CPU convolutions where this jaxlib accepts them."""
-        lowered = jax.jit(partial(serve, self._service)).lower(self._parameters, images)
-        if jax.default_backend() != "cpu":
-            return lowered.compile()
-        try:
-            return lowered.compile(compiler_options={**parallel.FAST_CPU_CONVOLUTIONS})
-        except (RuntimeError, ValueError):
-            return lowered.compile()
+        """The program for images of this shape."""
+        return parallel.compile_lowered(jax.jit(partial(serve, self._service)).lower(self._parameters, images))

@@ -28,7 +28,7 @@ def test_a_program_may_be_compiled_before_it_is_called(monkeypatch):
     call = parallel.parallelize(total)
     x = np.ones((jax.device_count(), 2), np.float32)
     call.compile(np.float32(0), {"x": np.zeros_like(x)}, np.float32(0))
-    monkeypatch.setattr(parallel, "_compile", lambda *_: pytest.fail("compiled again"))
+    monkeypatch.setattr(parallel, "compile_lowered", lambda *_: pytest.fail("compiled again"))
     assert float(call(np.float32(1), {"x": x}, np.float32(3))) == 1 + 3 * x.size
 
 
@@ -50,11 +50,11 @@ def test_replicated_arrays_lie_on_every_device():
 
 
 def test_a_compiler_that_does_not_know_the_option_is_no_failure(monkeypatch, caplog):
-    monkeypatch.setattr(parallel, "FAST_CPU_CONVOLUTIONS", {"xla_no_such_option": "1"})
+    monkeypatch.setattr(parallel, "CPU_OPTIONS", {"xla_no_such_option": "1"})
     with caplog.at_level(logging.WARNING):
         result = parallel.parallelize(total)(np.float32(0), {"x": np.ones((4, 1), np.float32)}, np.float32(1))
     assert float(result) == 4
-    assert "does not know the fast CPU convolutions" in caplog.text
+    assert "does not know the options for fast CPU programs" in caplog.text
 
 
 def test_this_compiler_knows_the_option(caplog):
