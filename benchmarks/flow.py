@@ -25,6 +25,7 @@ from torch_flow import BlockFlow, LeanFlow
 
 from mollax.invariance.flow import TransformFlow, kept_coordinates
 from mollax.keys import example_keys
+from mollax.parallel import mean_over_devices
 
 FLOORS = {"sample": 4.0, "log_prob": 3.0, "sample_gradient": 3.0, "log_prob_gradient": 3.0}
 LIMIT = 1.2  # seconds that the scanned form may take to compile
@@ -67,7 +68,7 @@ def shared(name: str, flow: TransformFlow) -> Callable[..., Any]:
         result = function(seed * number + jax.lax.axis_index("batch"), variables, embeddings, params)
         if name.endswith("gradient"):
             weights, embedded = result
-            result = jax.lax.pmean(weights, "batch"), embedded / number
+            result = mean_over_devices(weights), embedded / number
         return seed + 1, result
 
     whole, cut = PartitionSpec(), PartitionSpec("batch")

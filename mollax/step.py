@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from mollax import keys
-from mollax.parallel import AXIS
+from mollax.parallel import AXIS, mean_over_devices
 from mollax.state import TrainState
 
 PyTree = Any
@@ -82,7 +82,7 @@ def train_step(
         metrics = jax.tree.map(lambda leaf: jnp.mean(leaf, 0), metrics)
         gradient = jax.tree.map(lambda leaf: leaf / accumulate, gradient)
 
-    gradient, metrics, model_state = jax.lax.pmean((gradient, metrics, model_state), axis_name)
+    gradient, metrics, model_state = mean_over_devices((gradient, metrics, model_state), axis_name)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     if adapt is not None:

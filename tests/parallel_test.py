@@ -61,3 +61,20 @@ def test_this_compiler_knows_the_option(caplog):
     with caplog.at_level(logging.WARNING):
         parallel.parallelize(total)(np.float32(0), {"x": np.ones((4, 2), np.float32)}, np.float32(1))
     assert caplog.text == ""
+
+
+def test_means_over_devices_are_those_of_pmean():
+    rng, devices = np.random.default_rng(0), jax.device_count()
+    tree = {
+        "small": [rng.normal(size=(devices, 3, 2)).astype(np.float32), rng.normal(size=devices).astype(np.float32)],
+        "large": rng.normal(size=(devices, 70_000)).astype(np.float32),
+        "half": jnp.asarray(rng.normal(size=(devices, 4)), jnp.bfloat16),
+        "none": np.zeros((devices, 0), np.float32),
+    }
+    found = jax.pmap(parallel.mean_over_devices, parallel.AXIS)(tree)
+    expected = jax.pmap(lambda part: jax.lax.pmean(part, parallel.AXIS), parallel.AXIS)(tree)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), found) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), expected
+    )
+    np.testing.assert_allclose(found["large"][0], tree["large"].mean(0), atol=1e-6)
