@@ -22,10 +22,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ideal_transforms import losses
+import scipy.stats
+from ideal_transforms import losses, spread_out
 from jaxtyping import Float
 
-from mollax.experiment import load_data
 from mollax.finished_run import open_run
 from mollax.invariance import affine_matrix, dimension, rotation_error, turn_angle
 
@@ -93,10 +93,9 @@ def tempered(loss_of: Loss, d: int, n: int, rng: np.random.Generator) -> Iterato
 
 def facts(matrices: Any, entropy: float) -> dict[str, float]:
     """Means over particles, as of `ideal_transforms.Grid.facts`."""
-    length = np.abs(np.exp(1j * np.asarray(turn_angle(matrices))).mean())
     return {
         "distance": float(jax.vmap(rotation_error)(matrices).mean()),
-        "angle_spread": float(np.rad2deg(np.sqrt(-2 * np.log(length)))),
+        "angle_spread": float(np.rad2deg(scipy.stats.circstd(turn_angle(matrices)))),
         "entropy": entropy,
     }
 
@@ -111,8 +110,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
     run = open_run(options.classifier)
-    test = load_data(run.config).test
-    chosen = np.linspace(0, len(test) - 1, options.images).astype(int)
     matrices = jax.jit(jax.vmap(functools.partial(affine_matrix, kind=options.kind)))
     measured = jax.jit(functools.partial(losses, run))
     rng = np.random.default_rng(0)
@@ -121,8 +118,8 @@ def main() -> None:
     def loss_of(image: Any, label: Any, x: Particles) -> Float[np.ndarray, " n"]:
         return np.asarray(measured(image, label, matrices(jnp.asarray(x, jnp.float32))), np.float64)
 
-    for image, label in zip(np.asarray(test.images[chosen]), test.labels[chosen], strict=True):
-        of_image = functools.partial(loss_of, image / np.float32(255), label)
+    for image, label in spread_out(run, options.images):
+        of_image = functools.partial(loss_of, image, label)
         steps = tempered(of_image, dimension(options.kind), options.particles, rng)
         for weight, (x, entropy) in zip(WEIGHTS, steps, strict=True):
             found[weight].append(facts(matrices(jnp.asarray(x, jnp.float32)), entropy))

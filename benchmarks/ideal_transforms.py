@@ -78,7 +78,8 @@ class Grid:
 
 
 def losses(run: FinishedRun, image: Any, label: Any, matrices: Any) -> jax.Array:
-    """-log f(label; A_T image) of every matrix."""
+    """-log f(label; A_T image) of every matrix; the image is of 8 bits."""
+    image = image / np.float32(255)
 
     def loss(matrix: jax.Array) -> jax.Array:
         warped = affine_warp(image, matrix, padding=run.config.invariance.padding)
@@ -86,6 +87,13 @@ def losses(run: FinishedRun, image: Any, label: Any, matrices: Any) -> jax.Array
         return -jax.nn.log_softmax(logits)[0, label]
 
     return jax.lax.map(loss, matrices, batch_size=512)
+
+
+def spread_out(run: FinishedRun, count: int) -> list[tuple[Any, Any]]:
+    """That many 8-bit test images with their labels, evenly spread over the set."""
+    test = load_data(run.config).test
+    chosen = np.linspace(0, len(test) - 1, count).astype(int)
+    return list(zip(np.asarray(test.images[chosen]), test.labels[chosen], strict=True))
 
 
 def optimum(loss: Float[np.ndarray, " m"], weight: float) -> Float[np.ndarray, " m"]:
@@ -149,15 +157,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
     run = open_run(options.classifier)
-    test = load_data(run.config).test
-    chosen = np.linspace(0, len(test) - 1, options.images).astype(int)
-    images = np.asarray(test.images[chosen])
+    examples = spread_out(run, options.images)
     grid = Grid(options.cells)
     measured = jax.jit(functools.partial(losses, run))
-    found = [
-        np.asarray(measured(image / np.float32(255), label, jnp.asarray(grid.matrices)), np.float64)
-        for image, label in zip(images, test.labels[chosen], strict=True)
-    ]
+    found = [np.asarray(measured(image, label, jnp.asarray(grid.matrices)), np.float64) for image, label in examples]
     even = np.full(grid.cells**2, grid.cells**-2.0)
     table: dict[str, Any] = {"command": " ".join(["benchmarks/ideal_transforms.py", f"--images={options.images}"])}
     table["even"] = grid.facts(even)
@@ -178,7 +181,7 @@ def main() -> None:
             f"optimum, weight {options.shown:g}": optimum(found[0], options.shown),
             "best box": best_box(found[0], grid.cells, options.shown),
         }
-        drawn = np.asarray(open_run(options.flow).draw(images[:1], n=500).params[0]) if options.flow else None
+        drawn = np.asarray(open_run(options.flow).draw(examples[0][0][None], n=500).params[0]) if options.flow else None
         draw(grid, panels, drawn).savefig(options.figure, dpi=110)
     if options.out:
         options.out.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

@@ -203,7 +203,7 @@ def main() -> None:
     parser.add_argument("--measure-only", action="store_true", help="train nothing; measure what is there")
     parser.add_argument("--only", default="", help="regular expression of runs; what --out has of others stays")
     options = parser.parse_args()
-    records = json.loads(options.out.read_text()) if options.only else {}
+    records = json.loads(options.out.read_text()) if options.only and options.out.exists() else {}
     runs = planned(options.workdir, options.seeds, options.rival_seeds)
     chosen = {name for name in runs if re.search(options.only, name)}
     chosen |= {f"{name.split('-')[0]}-none-{name[-1]}" for name in chosen}  # the classifiers that they start from

@@ -20,8 +20,9 @@ CONFIG = config_flags.DEFINE_config_file(
     "config", None, "A config file, such as configs/digits.py:smoke.", lock_config=True
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all that is written, such as runs/digits.")
-_OPTION = re.compile(r"--?config\.(?P<path>(\w+\.)*\w*options\.\w+)=(?P<value>.*)", re.DOTALL)
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
+
+_OPTION = re.compile(r"--?config\.(?P<path>(\w+\.)*\w*options\.\w+)=(?P<value>.*)", re.DOTALL)
 
 
 def _config_path(arguments: Sequence[str]) -> Path | None:
